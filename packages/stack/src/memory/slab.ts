@@ -1,0 +1,94 @@
+// Owns: the memory packets are read into, lent out by reference and counted. Ownership is in the verb:
+// a parameter is borrowed, `retain` makes it yours too, `release` gives it back.
+
+export type Bytes = Uint8Array<ArrayBuffer>
+
+/** Milliseconds, monotonic, a double (never int32): see DESIGN in docs/architecture.md. */
+export type Millis = number
+
+/** Something that can be held and given back; a slab of the pool, or a stranger's buffer with a callback. */
+export interface Owner {
+  retain(): void
+  release(): void
+}
+
+/** 256 KiB: three 64 KiB super-segments fit, and the largest packet always has room in a fresh one. */
+export const SLAB_BYTES = 256 * 1024
+
+export class Slab implements Owner {
+  readonly bytes: Bytes
+  readonly view: DataView
+  private readonly pool: SlabPool | null
+  private refs = 1
+
+  constructor(size: number, pool: SlabPool | null = null) {
+    this.bytes = new Uint8Array(size)
+    this.view = new DataView(this.bytes.buffer)
+    this.pool = pool
+  }
+
+  /** Nobody but the pool's user holds it: it may be filled again. */
+  get sole(): boolean {
+    return this.refs === 1
+  }
+
+  retain(): void {
+    this.refs++
+  }
+
+  release(): void {
+    this.refs--
+    if (this.refs === 0 && this.pool) {
+      this.refs = 1
+      this.pool.put(this)
+    }
+  }
+}
+
+export interface SlabPoolOptions {
+  /** Bytes of one slab. */
+  size?: number
+  /** Slabs in use, lent ones included, beyond which `lendable` is false and readers must copy. */
+  cap?: number
+  /** Called once per new slab: `node/` marks the buffer untransferable there. */
+  onNew?: (slab: Slab) => void
+}
+
+/** Slabs in use have a cap on *lending* (pinned bytes ≤ cap × size); free ones above `KEEP_FREE` go to the collector. */
+export class SlabPool {
+  readonly size: number
+  readonly cap: number
+  /** Slabs taken and not given back. */
+  inUse = 0
+  private readonly free: Slab[] = []
+  private readonly onNew: ((slab: Slab) => void) | undefined
+
+  constructor(options: SlabPoolOptions = {}) {
+    this.size = options.size ?? SLAB_BYTES
+    this.cap = options.cap ?? 64
+    this.onNew = options.onNew
+  }
+
+  /** May a range of a slab still be kept beyond the turn? Otherwise copy. */
+  get lendable(): boolean {
+    return this.inUse < this.cap
+  }
+
+  /** A slab with one reference, the caller's. */
+  take(): Slab {
+    this.inUse++
+    const slab = this.free.pop()
+    if (slab) return slab
+    const fresh = new Slab(this.size, this)
+    this.onNew?.(fresh)
+    return fresh
+  }
+
+  put(slab: Slab): void {
+    this.inUse--
+    if (this.free.length < KEEP_FREE) this.free.push(slab)
+  }
+}
+
+/** After a burst the pool shrinks to this many idle slabs (1 MiB). */
+const KEEP_FREE = 4

@@ -1,0 +1,36 @@
+import { fileURLToPath } from 'node:url'
+import { defineConfig } from 'vitest/config'
+
+const source = (path: string) => fileURLToPath(new URL(path, import.meta.url))
+
+// Unit tests read the sources; whatever starts a process of its own uses what `npm run build` made.
+const alias = {
+  '@tun/stack/testing': source('packages/stack/src/testing/index.ts'),
+  '@tun/stack': source('packages/stack/src/index.ts'),
+  '@tun/device': source('packages/device/src/index.ts'),
+  '@tun/dns': source('packages/dns/src/index.ts'),
+  '@tun/config': source('packages/config/src/index.ts'),
+  '@tun/inbound': source('packages/inbound/src/index.ts'),
+}
+
+export default defineConfig({
+  resolve: { alias },
+  test: {
+    projects: [
+      {
+        resolve: { alias },
+        test: { name: 'unit', include: ['packages/*/src/**/*.test.ts', 'examples/*/src/**/*.test.ts', 'test/unit/**/*.test.ts'], testTimeout: 20_000 },
+      },
+      {
+        resolve: { alias },
+        test: {
+          name: 'system',
+          include: ['native/test/**/*.test.ts', 'test/system/**/*.test.ts'],
+          testTimeout: 60_000,
+          hookTimeout: 60_000,
+          fileParallelism: false,
+        },
+      },
+    ],
+  },
+})
