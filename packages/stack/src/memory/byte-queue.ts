@@ -1,0 +1,166 @@
+// Owns: a queue of byte ranges that lie elsewhere (in slabs, in a caller's buffers) with a position for every byte, so that
+// a sender can reach any unacknowledged byte and a reader can take from the head. Owners are released as their range leaves.
+//
+//        head                    tail
+//   at:  1000      1400   9000   → 9100       positions count every byte ever queued, as a double
+//        [ chunk ) [ chunk ) [ chunk )
+
+import type { Bytes, Owner } from './slab.js'
+
+/** One range, as `shift` and `locate` answer it: the reused record. */
+export class ByteRange {
+  bytes: Bytes = EMPTY
+  start = 0
+  end = 0
+  owner: Owner | null = null
+}
+
+const EMPTY: Bytes = new Uint8Array(0)
+const COPY_BLOCK = 4096
+
+export class ByteQueue {
+  /** Bytes queued. */
+  length = 0
+  /** Position of the first byte in the queue. */
+  headAt = 0
+  private readonly chunks: Bytes[] = []
+  private readonly starts: number[] = []
+  private readonly ends: number[] = []
+  private readonly ats: number[] = []
+  private readonly owners: (Owner | null)[] = []
+  private head = 0
+  /** The buffer of the last chunk, if it is a copy of ours that may have room left. */
+  private spare: Bytes | null = null
+
+  /** Chunks queued. */
+  get count(): number {
+    return this.chunks.length - this.head
+  }
+
+  /** Appends bytes[start, end); `owner` (if any) is taken: one reference passes to the queue. */
+  push(bytes: Bytes, start: number, end: number, owner: Owner | null): void {
+    this.ats.push(this.headAt + this.length)
+    this.chunks.push(bytes)
+    this.starts.push(start)
+    this.ends.push(end)
+    this.owners.push(owner)
+    this.length += end - start
+  }
+
+  /**
+   * Appends a copy of bytes[start, end): into the room left in the last copy, or into a new buffer, right-sized for the first
+   * and at least `COPY_BLOCK` for those that queue up behind, so that a flood of tiny pieces does not cost an object each.
+   */
+  copy(bytes: Bytes, start: number, end: number): void {
+    let from = start
+    const last = this.chunks.length - 1
+    if (this.spare !== null && last >= this.head && this.chunks[last] === this.spare) {
+      const at = this.ends[last]
+      const n = Math.min(end - from, this.spare.length - at)
+      if (n > 0) {
+        this.spare.set(n === bytes.length ? bytes : bytes.subarray(from, from + n), at)
+        this.ends[last] = at + n
+        this.length += n
+        from += n
+      }
+    }
+    if (from === end) return
+    const n = end - from
+    const block: Bytes = new Uint8Array(this.length === 0 ? n : Math.max(n, COPY_BLOCK))
+    block.set(bytes.subarray(from, end))
+    this.push(block, 0, n, null)
+    this.spare = block
+  }
+
+  /** Takes the first chunk out into `out`; its owner's reference passes to the caller. False if the queue is empty. */
+  shift(out: ByteRange): boolean {
+    if (this.length === 0) return false
+    const i = this.head
+    out.bytes = this.chunks[i]
+    out.start = this.starts[i]
+    out.end = this.ends[i]
+    out.owner = this.owners[i]
+    const n = out.end - out.start
+    this.length -= n
+    this.headAt += n
+    this.dropHead()
+    return true
+  }
+
+  /** Drops the first `n` bytes and releases what they were in. */
+  discard(n: number): void {
+    let left = n
+    this.length -= n
+    this.headAt += n
+    while (left > 0) {
+      const i = this.head
+      const size = this.ends[i] - this.starts[i]
+      if (left < size) {
+        this.starts[i] += left
+        this.ats[i] += left
+        return
+      }
+      left -= size
+      const owner = this.owners[i]
+      this.dropHead()
+      owner?.release()
+    }
+  }
+
+  /** Index of the chunk in which the byte at `position` lies: for `rangeAt`. The position must be in the queue. */
+  indexOf(position: number): number {
+    // Almost always the head or the last chunk; else binary search.
+    let low = this.head
+    let high = this.chunks.length - 1
+    if (position >= this.ats[high]) return high
+    while (low < high) {
+      const middle = (low + high + 1) >> 1
+      if (this.ats[middle] <= position) low = middle
+      else high = middle - 1
+    }
+    return low
+  }
+
+  /** What of chunk `index` lies at `position` and behind: a borrowed range. */
+  rangeAt(index: number, position: number, out: ByteRange): void {
+    out.bytes = this.chunks[index]
+    out.start = this.starts[index] + (position - this.ats[index])
+    out.end = this.ends[index]
+    out.owner = this.owners[index]
+  }
+
+  /** Empties the queue and releases everything. */
+  clear(): void {
+    for (let i = this.head; i < this.chunks.length; i++) this.owners[i]?.release()
+    this.headAt += this.length
+    this.length = 0
+    this.truncate()
+  }
+
+  private dropHead(): void {
+    this.chunks[this.head] = EMPTY
+    this.owners[this.head] = null
+    this.head++
+    if (this.head === this.chunks.length) this.truncate()
+    else if (this.head > 64 && this.head * 2 > this.chunks.length) {
+      // Amortised: the dead front half goes in one move.
+      const n = this.head
+      this.chunks.splice(0, n)
+      this.starts.splice(0, n)
+      this.ends.splice(0, n)
+      this.ats.splice(0, n)
+      this.owners.splice(0, n)
+      this.head = 0
+    }
+  }
+
+  private truncate(): void {
+    this.chunks.length = 0
+    this.starts.length = 0
+    this.ends.length = 0
+    this.ats.length = 0
+    this.owners.length = 0
+    this.head = 0
+    this.spare = null
+  }
+}

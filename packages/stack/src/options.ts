@@ -1,0 +1,52 @@
+// Owns: what can be set on a stack, and the defaults with their reasons, in one place.
+
+export interface StackOptions {
+  /** Bytes of the largest IP packet on the NIC. */
+  mtu?: number
+  /** The device cuts up to 64 KiB into segments (see Device.offload). */
+  offload?: boolean
+  /** Receive buffer per connection, bytes: the largest window advertised. Nothing is allocated for it. */
+  rcvBuf?: number
+  /** Bytes a connection queues for sending, unacknowledged ones included, before it stops being writable. */
+  sndBuf?: number
+  /** Bytes in all receive queues together beyond which no window advances. */
+  receiveBudget?: number
+  /** Connections whose SYN is not answered yet. A SYN beyond is dropped: the client repeats it. */
+  maxPending?: number
+  /** Milliseconds until a pending connection that nobody decides on is given up, silently. */
+  pendingTimeout?: number
+  /** Milliseconds FIN-WAIT-2 is kept without any segment, once the application has let go of the connection. */
+  finWait2Timeout?: number
+  /** Milliseconds without any acknowledgment of data, FIN or probe after which the peer counts as gone. RFC 9293 §3.8.3 (R2). */
+  userTimeout?: number
+  /** Milliseconds of TIME-WAIT. */
+  timeWait?: number
+  /** Entries of the TIME-WAIT table; the oldest leaves first. */
+  maxTimeWait?: number
+  /** UDP flows (sources); the least recently used is closed for a new one. */
+  maxUdpFlows?: number
+  /** Milliseconds after which an idle UDP flow ends. */
+  udpTimeout?: number
+  /** Bytes of datagrams waiting to be sent to the NIC. */
+  udpSendBudget?: number
+}
+
+export const DEFAULTS = {
+  mtu: 1500,
+  offload: true,
+  rcvBuf: 1 << 20,
+  sndBuf: 1 << 20,
+  receiveBudget: 256 << 20,
+  maxPending: 4096,
+  pendingTimeout: 60_000, // a browser gives up earlier; Linux' own SYN retries end after about 127 s
+  finWait2Timeout: 60_000, // Linux tcp_fin_timeout
+  userTimeout: 120_000, // RFC 1122 §4.2.3.5: R2 at least 100 s
+  timeWait: 60_000, // Linux TCP_TIMEWAIT_LEN; RFC 9293's 2 MSL of 4 minutes is for paths longer than a TUN
+  maxTimeWait: 16_384,
+  maxUdpFlows: 16_384,
+  udpTimeout: 300_000, // RFC 4787 REQ-5: 5 minutes recommended
+  udpSendBudget: 4 << 20,
+} satisfies Required<StackOptions>
+
+/** RFC 7323 §2.2: the shift we offer; 2^7 · 65,535 = 8 MiB is more than any receive buffer here. */
+export const RCV_WND_SHIFT = 7

@@ -1,0 +1,75 @@
+// Owns: the counters, one field for every reason a packet goes no further. Plain numbers, a snapshot is a copy.
+
+export class Drops {
+  /** Too short, or lengths that contradict each other (IP). */
+  ipMalformed = 0
+  ipChecksum = 0
+  /** Source or destination that cannot be: loopback, multicast or unspecified source, mapped IPv6. */
+  martian = 0
+  /** Multicast, broadcast, link-local or unspecified destination: not forwarded by default. */
+  multicast = 0
+  ipv6Extension = 0
+  fragment = 0
+  /** ICMP and everything that is neither TCP nor UDP. */
+  protocol = 0
+  icmp = 0
+  tcpMalformed = 0
+  tcpChecksum = 0
+  /** SYN beyond the bound of pending connections. */
+  synOverflow = 0
+  udpMalformed = 0
+  udpChecksum = 0
+  /** Datagrams beyond what one turn queues. */
+  udpOverflow = 0
+  udpFlowLimit = 0
+  /** What the device marked as nonsense: unknown GSO type, checksum offsets out of bounds. */
+  deviceRow = 0
+  /** Answers (RST, ICMP) beyond the bound of one turn. */
+  replyOverflow = 0
+  /** Rows the NIC did not take because it was down or gone. */
+  deviceDown = 0
+  /** Datagrams too large to send, or beyond the bound of the send queue. */
+  udpSend = 0
+}
+
+export class Stats {
+  /** Rows taken from the device: = tcp + udp + icmp + Σ drops of input. */
+  rowsIn = 0
+  rowsOut = 0
+  bytesIn = 0
+  bytesOut = 0
+  /** Rows given to the TCP layer (connections, TIME-WAIT, handshakes, or answered by a reset). */
+  tcp = 0
+  udp = 0
+  icmp = 0
+  tcpRetransmits = 0
+  tcpFastRetransmits = 0
+  tcpTimeouts = 0
+  tcpResetsSent = 0
+  tcpChallengeAcks = 0
+  tcpOutOfOrder = 0
+  tcpPawsDropped = 0
+  tcpAccepted = 0
+  tcpRejected = 0
+  readonly drops = new Drops()
+
+  /** Σ over the reasons for which a received row is dropped. */
+  get droppedIn(): number {
+    const d = this.drops
+    return (
+      d.ipMalformed +
+      d.ipChecksum +
+      d.martian +
+      d.multicast +
+      d.ipv6Extension +
+      d.fragment +
+      d.protocol +
+      d.icmp +
+      d.tcpMalformed +
+      d.tcpChecksum +
+      d.udpMalformed +
+      d.udpChecksum +
+      d.deviceRow
+    )
+  }
+}

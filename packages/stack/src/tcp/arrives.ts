@@ -1,0 +1,254 @@
+// Owns: SEGMENT ARRIVES, RFC 9293 §3.10.7.3 and §3.10.7.4, its steps in its order, a function a step.
+// Read beside it: RFC 5961 (blind attacks), RFC 7323 §5 (PAWS).
+
+import type { Millis, Slab } from '../memory/slab.js'
+import { ACK, FIN, RST, type Segment, SYN, segLen } from '../wire/tcp.js'
+import type { TcpConnection } from './connection.js'
+import { acceptable, takeSegmentText } from './receiver.js'
+import { acknowledged, duplicateAck, finAcknowledged } from './sender.js'
+import { seqAdd, seqDiff, seqGeq, seqGt, seqLeq, seqLt } from './seq.js'
+import {
+  CLOSE_WAIT,
+  CLOSING,
+  CONNECTED,
+  ENDED,
+  ESTABLISHED,
+  FIN_WAIT_1,
+  FIN_WAIT_2,
+  LAST_ACK,
+  SYN_PENDING,
+  SYN_RECEIVED,
+  SYN_SENT,
+} from './states.js'
+import { schedule } from './timers.js'
+
+/** RFC 7323 §5.5: behind 24 days of silence TS.Recent says nothing. */
+const TS_RECENT_MAX_AGE = 24 * 86_400_000
+
+/** A step answers false when nothing is left to do with the segment. `slab` holds its text. */
+export function arrives(c: TcpConnection, seg: Segment, slab: Slab, now: Millis): void {
+  if (c.state === SYN_PENDING) return c.tcp.handshake.arrivesWhilePending(c, seg, now)
+  if (c.state === SYN_SENT) arrivesInSynSent(c, seg, slab, now)
+  else synchronized(c, seg, slab, now)
+  if (c.ackNow || c.rexmitDue || c.sndQueue.length > 0 || c.synDue || c.finQueued) c.tcp.output(c)
+  schedule(c)
+}
+
+function synchronized(c: TcpConnection, seg: Segment, slab: Slab, now: Millis): void {
+  if (!checkSequence(c, seg, now)) return // first
+  if (!checkReset(c, seg)) return // second; third (security) has no meaning here
+  if (!checkSyn(c, seg)) return // fourth
+  if (!checkAck(c, seg, now)) return // fifth; sixth (urgent) stays in line, RFC 6093
+  if (!takeText(c, seg, slab, now)) return // seventh
+  checkFin(c, now) // eighth
+}
+
+function checkSequence(c: TcpConnection, seg: Segment, now: Millis): boolean {
+  // The client did not get our SYN-ACK: its SYN again, which the window test would let pass as an old duplicate.
+  if (c.state === SYN_RECEIVED && seg.flags & SYN && !(seg.flags & ACK) && seg.seq === c.irs) {
+    c.synDue = true
+    c.tcp.output(c)
+    return false
+  }
+  if (c.tsOk && !checkTimestamp(c, seg, now)) return false
+  if (acceptable(c, seg.seq, segLen(seg))) return true
+  if (!(seg.flags & RST)) challenge(c)
+  return false
+}
+
+/** PAWS, RFC 7323 §5.3; and TS.Recent, §4.3. */
+function checkTimestamp(c: TcpConnection, seg: Segment, now: Millis): boolean {
+  if (!seg.hasTimestamps) return (seg.flags & RST) !== 0 // §3.2: without the option, dropped in silence, but for a RST
+  const old = seqLt(seg.tsVal, c.tsRecent)
+  if (old && !(seg.flags & RST) && now - c.tsRecentAt < TS_RECENT_MAX_AGE) {
+    c.tcp.stats.tcpPawsDropped++
+    challenge(c)
+    return false
+  }
+  if (seqLeq(seg.seq, c.lastAckSent) && (!old || now - c.tsRecentAt >= TS_RECENT_MAX_AGE)) {
+    c.tsRecent = seg.tsVal
+    c.tsRecentAt = now
+  }
+  return true
+}
+
+/** An ACK with the numbers as they are: the answer to what cannot be taken. */
+function challenge(c: TcpConnection): void {
+  c.tcp.stats.tcpChallengeAcks++
+  c.ackNow = true
+}
+
+function checkReset(c: TcpConnection, seg: Segment): boolean {
+  if (!(seg.flags & RST)) return true
+  if (seg.seq !== c.rcvNxt) {
+    challenge(c) // RFC 5961 §3.2: in the window but not exact
+    return false
+  }
+  c.tcp.remove(c, c.state === SYN_RECEIVED || c.state >= ESTABLISHED ? 'ECONNRESET' : 'ECONNREFUSED')
+  return false
+}
+
+function checkSyn(c: TcpConnection, seg: Segment): boolean {
+  if (!(seg.flags & SYN)) return true
+  // Simultaneous open: the SYN-ACK that answers ours in SYN-RECEIVED carries our number, its SYN is old news.
+  if (c.state === SYN_RECEIVED && seg.flags & ACK && seg.seq === c.irs) return true
+  challenge(c) // RFC 5961 §4.2
+  return false
+}
+
+function checkAck(c: TcpConnection, seg: Segment, now: Millis): boolean {
+  if (!(seg.flags & ACK)) return false
+  if (c.state === SYN_RECEIVED) {
+    if (!(seqGt(seg.ack, c.sndUna) && seqLeq(seg.ack, c.sndMax))) {
+      c.tcp.replyReset(c, seg.ack)
+      return false
+    }
+    establish(c, seg, now)
+  } else if (seqGt(seg.ack, c.sndMax) || seqDiff(c.sndUna, seg.ack) > c.maxSndWnd) {
+    challenge(c) // of data never sent, or too old: RFC 5961 §5.2
+    return false
+  }
+  if (seqGt(seg.ack, c.sndUna)) acknowledged(c, seg, now)
+  else if (seg.ack === c.sndUna) {
+    // Before the window is taken: a window update is no duplicate (FACTS: 5 % spurious retransmits else).
+    const same = seg.wnd << c.sndWndShift === c.sndWnd
+    if (same && seg.data === seg.end && !(seg.flags & FIN) && seqGt(c.sndMax, c.sndUna) && !c.probeDue) duplicateAck(c)
+    if (c.persisting) c.unansweredSince = Number.NaN // the probe was answered
+  }
+  updateWindow(c, seg)
+  return finStates(c, now)
+}
+
+/** SND.WND is taken from the newest segment only: §3.10.7.4 fifth, ESTABLISHED. */
+function updateWindow(c: TcpConnection, seg: Segment): void {
+  if (!(seqLt(c.sndWl1, seg.seq) || (c.sndWl1 === seg.seq && seqLeq(c.sndWl2, seg.ack)))) return
+  const was = c.sndWnd
+  c.sndWnd = seg.wnd << c.sndWndShift
+  c.sndWl1 = seg.seq
+  c.sndWl2 = seg.ack
+  if (c.sndWnd > c.maxSndWnd) c.maxSndWnd = c.sndWnd
+  if (c.persisting && c.sndWnd > was) {
+    c.persisting = false
+    c.rexmitAt = Infinity
+    c.rtt.settle()
+    c.tcp.output(c)
+  }
+}
+
+function establish(c: TcpConnection, seg: Segment, now: Millis): void {
+  c.state = ESTABLISHED
+  c.sndWnd = seg.wnd << c.sndWndShift
+  c.maxSndWnd = c.sndWnd
+  c.sndWl1 = seg.seq
+  c.sndWl2 = seg.ack
+  c.retries = 0
+  c.happened(CONNECTED)
+  if (seqGt(seg.ack, c.sndUna)) {
+    // Our SYN: one number that is not in the queue.
+    const synOnly = seqAdd(c.iss, 1)
+    if (c.sndUna === c.iss) {
+      acknowledgeSyn(c, seg, now)
+      if (seg.ack === synOnly) return
+    }
+  }
+}
+
+function acknowledgeSyn(c: TcpConnection, seg: Segment, now: Millis): void {
+  if (!c.tcp.stalled && !Number.isNaN(c.timedAt) && c.retries === 0) c.rtt.sample(now - c.timedAt)
+  else if (c.tsOk && seg.tsEcr !== 0) c.rtt.settle()
+  c.timedAt = Number.NaN
+  c.sndUna = seqAdd(c.iss, 1)
+  c.rexmitAt = Infinity
+  c.unansweredSince = Number.NaN
+  if (c.finQueued) c.state = FIN_WAIT_1
+}
+
+/** What the acknowledgment of our FIN means in the closing states. False: the connection is gone. */
+function finStates(c: TcpConnection, now: Millis): boolean {
+  if (c.state < FIN_WAIT_1 || !finAcknowledged(c)) return true
+  switch (c.state) {
+    case FIN_WAIT_1:
+      c.state = FIN_WAIT_2
+      if (c.orphan) c.tcp.enterFinWait2(c, now)
+      return true
+    case CLOSING:
+      c.tcp.enterTimeWait(c, now)
+      return false
+    case LAST_ACK:
+      c.tcp.remove(c, '')
+      return false
+  }
+  return true
+}
+
+function takeText(c: TcpConnection, seg: Segment, slab: Slab, now: Millis): boolean {
+  if (c.state !== ESTABLISHED && c.state !== FIN_WAIT_1 && c.state !== FIN_WAIT_2) return true // after their FIN: ignored
+  if (seg.end > seg.data && c.orphan && seqGt(seqAdd(seg.seq, seg.end - seg.data), c.rcvNxt)) {
+    // Nobody will read it: RFC 9293 §3.6.1, RFC 2525 §2.17.
+    c.tcp.sendReset(c)
+    c.tcp.remove(c, '')
+    return false
+  }
+  if (seg.flags & FIN && !c.finSeen) {
+    const finSeq = seqAdd(seg.seq, seg.end - seg.data)
+    if (seqLeq(finSeq, seqGt(c.rcvAdv, c.rcvNxt) ? c.rcvAdv : c.rcvNxt)) {
+      c.finSeen = true
+      c.finSeq = finSeq
+    }
+  }
+  takeSegmentText(c, seg, slab, now)
+  if (seg.flags & FIN) c.ackNow = true
+  return true
+}
+
+function checkFin(c: TcpConnection, now: Millis): void {
+  if (!c.finSeen || c.rcvNxt !== c.finSeq) return
+  switch (c.state) {
+    case ESTABLISHED:
+      c.state = CLOSE_WAIT
+      break
+    case FIN_WAIT_1:
+      c.state = CLOSING // finStates would have made it FIN-WAIT-2, had our FIN been acknowledged
+      break
+    case FIN_WAIT_2:
+      break
+    default:
+      return
+  }
+  c.rcvNxt = seqAdd(c.rcvNxt, 1)
+  if (seqLt(c.rcvAdv, c.rcvNxt)) c.rcvAdv = c.rcvNxt
+  c.ackNow = true
+  c.happened(ENDED)
+  if (c.state === FIN_WAIT_2) c.tcp.enterTimeWait(c, now)
+}
+
+/** §3.10.7.3: we sent a SYN. */
+function arrivesInSynSent(c: TcpConnection, seg: Segment, slab: Slab, now: Millis): void {
+  const hasAck = (seg.flags & ACK) !== 0
+  if (hasAck && (seqLeq(seg.ack, c.iss) || seqGt(seg.ack, c.sndMax))) {
+    if (!(seg.flags & RST)) c.tcp.replyReset(c, seg.ack)
+    return
+  }
+  if (seg.flags & RST) {
+    if (hasAck) c.tcp.remove(c, 'ECONNREFUSED')
+    return
+  }
+  if (!(seg.flags & SYN)) return
+  c.tcp.handshake.takeSynOptions(c, seg, now)
+  c.irs = seg.seq
+  c.rcvNxt = seqAdd(seg.seq, 1)
+  c.lastAckSent = c.rcvNxt
+  c.rcvAdv = seqAdd(c.rcvNxt, Math.min(c.tcp.options.rcvBuf, 0xffff))
+  if (!hasAck) {
+    c.state = SYN_RECEIVED // simultaneous open, §3.5 figure 8
+    c.synDue = true
+    return
+  }
+  const shift = c.sndWndShift
+  c.sndWndShift = 0 // §2.2 of RFC 7323: not scaled in a SYN
+  establish(c, seg, now)
+  c.sndWndShift = shift
+  c.ackNow = true
+  seg.seq = c.rcvNxt
+  if (seqGeq(seg.ack, c.sndUna) && takeText(c, seg, slab, now)) checkFin(c, now)
+}

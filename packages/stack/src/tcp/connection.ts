@@ -1,0 +1,264 @@
+// Owns: the transmission control block and the verbs of the application (accept, reject, send, read, end, close, reset).
+// Names are RFC 9293 §3.3.1's. What arrives is arrives.ts, what may leave sender.ts, what was received receiver.ts.
+
+import { ByteQueue, type ByteRange } from '../memory/byte-queue.js'
+import type { Wakeable } from '../memory/deadline-heap.js'
+import type { Bytes, Millis, Owner } from '../memory/slab.js'
+import type { Congestion } from './congestion.js'
+import { NewReno } from './newreno.js'
+import type { Reassembly } from './reassembly.js'
+import { RttEstimator } from './rtt.js'
+import type { Seq } from './seq.js'
+import { CLOSE_WAIT, CLOSED, ESTABLISHED, FIN_WAIT_1, FIN_WAIT_2, GONE_EVENT, LAST_ACK, SYN_PENDING, SYN_RECEIVED } from './states.js'
+import type { Tcp } from './tcp.js'
+import { wakeConnection } from './timers.js'
+
+/** Why a pending connection is not accepted: what the application sees as errno. */
+export type RejectReason = 'refused' | 'host-unreachable' | 'net-unreachable' | 'prohibited' | 'drop'
+
+export class TcpConnection implements Wakeable {
+  readonly tcp: Tcp
+  readonly v4: boolean
+  // The remote end is the one behind the NIC (the application); the local end is the address it dialled, which we stand in for.
+  readonly r0: number
+  readonly r1: number
+  readonly r2: number
+  readonly r3: number
+  readonly l0: number
+  readonly l1: number
+  readonly l2: number
+  readonly l3: number
+  readonly remotePort: number
+  readonly localPort: number
+  state = CLOSED
+
+  iss: Seq = 0
+  sndUna: Seq = 0
+  sndNxt: Seq = 0
+  /** The highest SND.NXT so far: behind a timeout SND.NXT goes back. */
+  sndMax: Seq = 0
+  sndWnd = 0
+  sndWl1: Seq = 0
+  sndWl2: Seq = 0
+  maxSndWnd = 0
+  sndWndShift = 0
+  /** The peer's MSS option as it stands (default RFC 9293 §3.7.1), and SMSS: payload bytes of a full segment, options deducted. */
+  peerMss: number
+  smss: number
+
+  irs: Seq = 0
+  rcvNxt: Seq = 0
+  /** RCV.NXT + RCV.WND as last advertised: the right edge, which never moves left. */
+  rcvAdv: Seq = 0
+  rcvWndShift = 0
+  /** ACK number we sent last: Last.ACK.sent of RFC 7323 §4.3. */
+  lastAckSent: Seq = 0
+
+  tsOk = false
+  tsRecent = 0
+  tsRecentAt: Millis = 0
+  tsOffset = 0
+  sackOk = false
+
+  /** Unacknowledged and unsent bytes. Its head is at SND.UNA. */
+  readonly sndQueue = new ByteQueue()
+  /** The application has ended its side: a FIN follows the queue. */
+  finQueued = false
+  /** It was sent at least once: SND.MAX counts it. */
+  finSent = false
+  noDelay = true
+  /** A SYN (or SYN-ACK) is to be sent (again). */
+  synDue = false
+  /** One segment from SND.UNA is to be sent again (fast retransmit, partial ACK). */
+  rexmitDue = false
+  /** The persist timer allows one segment smaller than silly-window avoidance would send. */
+  forceSend = false
+  /** A zero-window probe is to be sent. */
+  probeDue = false
+  dupAcks = 0
+  inRecovery = false
+  recover: Seq = 0
+  readonly rtt = new RttEstimator()
+  readonly congestion: Congestion
+  /** Segment being timed where there are no timestamps: its end and when it was sent; NaN: none. */
+  timedSeq: Seq = 0
+  timedAt: Millis = Number.NaN
+
+  /** In order, not read yet. */
+  readonly rcvQueue = new ByteQueue()
+  /** Out of order; null while there is nothing. */
+  reassembly: Reassembly | null = null
+  /** The peer's FIN was seen at this sequence number (maybe ahead of missing data). */
+  finSeen = false
+  finSeq: Seq = 0
+  /** An ACK is owed now; or at `ackAt`. */
+  ackNow = false
+  /** Payload bytes received since the last ACK was sent. */
+  unackedBytes = 0
+  /** The application has let go: what arrives has no reader any more. */
+  orphan = false
+
+  // Deadlines; Infinity: not armed. `rexmitAt` is one slot for retransmission and persist, which exclude each other.
+  rexmitAt: Millis = Infinity
+  persisting = false
+  ackAt: Millis = Infinity
+  /** Pending or FIN-WAIT-2 over. */
+  lifeAt: Millis = Infinity
+  /** When the oldest thing not answered since was sent (data, FIN, SYN, probe): for the user timeout. NaN: nothing. */
+  unansweredSince: Millis = Number.NaN
+  retries = 0
+  deadline: Millis = Infinity
+  heapIndex = -1
+
+  // While pending: when the SYN came first, last, and the largest gap between two.
+  synAt: Millis = 0
+  synLastAt: Millis = 0
+  synGap: Millis = 0
+
+  /** Event bits since the last drain. */
+  events = 0
+  inEvents = false
+  inOutput = false
+  /** POSIX code of what ended it, '' for none. */
+  error = ''
+  /** Bytes carried, for the user's books. */
+  bytesReceived = 0
+  bytesSent = 0
+  /** Whatever the layer above hangs on it (its socket). */
+  user: unknown = null
+
+  constructor(
+    tcp: Tcp,
+    v4: boolean,
+    r0: number,
+    r1: number,
+    r2: number,
+    r3: number,
+    remotePort: number,
+    l0: number,
+    l1: number,
+    l2: number,
+    l3: number,
+    localPort: number,
+  ) {
+    this.tcp = tcp
+    this.v4 = v4
+    this.r0 = r0
+    this.r1 = r1
+    this.r2 = r2
+    this.r3 = r3
+    this.remotePort = remotePort
+    this.l0 = l0
+    this.l1 = l1
+    this.l2 = l2
+    this.l3 = l3
+    this.localPort = localPort
+    this.peerMss = v4 ? 536 : 1220
+    this.smss = this.peerMss
+    this.congestion = new NewReno(this.smss)
+  }
+
+  /** Answers a pending SYN with a SYN-ACK. */
+  accept(): void {
+    if (this.state !== SYN_PENDING) return
+    this.tcp.handshake.accept(this)
+  }
+
+  /** Refuses a pending connection so that the application sees the reason as its errno. */
+  reject(reason: RejectReason): void {
+    if (this.state !== SYN_PENDING) return
+    this.tcp.handshake.reject(this, reason)
+  }
+
+  /** Data may be queued: not ended, not closed. */
+  get sendable(): boolean {
+    return !this.finQueued && (this.state === ESTABLISHED || this.state === CLOSE_WAIT || this.state === SYN_RECEIVED)
+  }
+
+  /**
+   * Queues bytes[start, end) for sending. With an `owner` by reference: the caller passes one reference on and leaves the bytes
+   * alone until it is released; without, they are copied. Answers false when the queue is full: wait for WRITABLE.
+   */
+  send(bytes: Bytes, start: number, end: number, owner: Owner | null): boolean {
+    if (!this.sendable) {
+      owner?.release()
+      return true // too late for data; the GONE event tells
+    }
+    if (owner) this.sndQueue.push(bytes, start, end, owner)
+    else this.sndQueue.copy(bytes, start, end)
+    this.tcp.output(this)
+    return this.sndQueue.length < this.tcp.options.sndBuf
+  }
+
+  /** Ends our side: a FIN follows what is queued. */
+  end(): void {
+    if (this.finQueued) return
+    if (this.state === ESTABLISHED) this.state = FIN_WAIT_1
+    else if (this.state === CLOSE_WAIT) this.state = LAST_ACK
+    else if (this.state !== SYN_RECEIVED) return // in SYN-RECEIVED it waits for the handshake
+    this.finQueued = true
+    this.tcp.output(this)
+  }
+
+  /** Takes the next chunk received; its owner's reference passes to the caller. False if there is none. */
+  read(out: ByteRange): boolean {
+    if (!this.rcvQueue.shift(out)) return false
+    this.tcp.receiveQueued -= out.end - out.start
+    this.tcp.output(this) // the window may open
+    return true
+  }
+
+  /** Turns Nagle's algorithm off (true, the default here) or on. RFC 9293 §3.7.4. */
+  setNoDelay(noDelay: boolean): void {
+    this.noDelay = noDelay
+    if (noDelay) this.tcp.output(this)
+  }
+
+  /**
+   * The application lets go, as close(2): pending is refused; unread data is answered by a reset (RFC 9293 §3.6.1, RFC 2525
+   * §2.17); else the FIN follows what is queued and the rest happens without it.
+   */
+  close(): void {
+    if (this.state === SYN_PENDING) return this.reject('refused')
+    if (this.state === CLOSED) return this.dropReceived()
+    if (this.orphan) return
+    if (this.rcvQueue.length > 0 || this.state < SYN_RECEIVED) return this.reset()
+    this.orphan = true
+    this.end()
+    if (this.state === FIN_WAIT_2) this.tcp.enterFinWait2(this, this.tcp.now)
+  }
+
+  /** Ends the connection at once with a reset: RFC 9293 §3.10.5 ABORT. */
+  reset(): void {
+    if (this.state === SYN_PENDING) return this.reject('refused')
+    this.orphan = true
+    if (this.state === CLOSED) return this.dropReceived()
+    this.tcp.sendReset(this)
+    this.tcp.remove(this, '')
+  }
+
+  /** Gives back what nobody will read. */
+  dropReceived(): void {
+    this.tcp.receiveQueued -= this.rcvQueue.length
+    this.rcvQueue.clear()
+  }
+
+  wake(now: Millis): void {
+    wakeConnection(this, now)
+  }
+
+  /** Notes what happened for the next drain. */
+  happened(bits: number): void {
+    if (this.orphan && bits !== GONE_EVENT) return
+    this.events |= bits
+    if (!this.inEvents) {
+      this.inEvents = true
+      this.tcp.eventQueue.push(this)
+    }
+  }
+
+  /** Bytes that can still be queued before `send` answers false. */
+  get sendRoom(): number {
+    return this.tcp.options.sndBuf - this.sndQueue.length
+  }
+}

@@ -1,0 +1,86 @@
+// Owns: data that arrived ahead of a gap, as sorted ranges that do not overlap. RFC 9293 §3.10.7.4 (seventh), RFC 2018 §4 (blocks).
+
+import type { Bytes } from '../memory/slab.js'
+import { type Seq, seqDiff, seqGeq, seqGt, seqLeq, seqLt } from './seq.js'
+
+interface Range {
+  seq: Seq
+  end: Seq
+  bytes: Bytes
+  /** When it was touched last, as a counter: the newest comes first among SACK blocks. */
+  touched: number
+}
+
+/** Ranges kept; a peer that sends every second byte gets no further than this. */
+const MAX_RANGES = 512
+
+export class Reassembly {
+  /** Payload bytes held. */
+  bytes = 0
+  private readonly ranges: Range[] = []
+  private clock = 0
+
+  get empty(): boolean {
+    return this.ranges.length === 0
+  }
+
+  /** Keeps a copy of what of [seq, seq + length) is new. False: the bound was reached, dropped. */
+  add(seq: Seq, source: Bytes, start: number, length: number): boolean {
+    const { ranges } = this
+    const end = (seq + length) | 0
+    let at = seq
+    let i = 0
+    this.clock++
+    // Ranges that end before it are stepped over; from there on the gaps between ranges are filled one by one.
+    while (i < ranges.length && seqLeq(ranges[i].end, at)) i++
+    while (seqLt(at, end)) {
+      const next = i < ranges.length ? ranges[i] : null
+      if (next && seqLeq(next.seq, at)) {
+        next.touched = this.clock
+        if (seqGt(next.end, at)) at = next.end
+        i++
+        continue
+      }
+      const stop = next && seqLt(next.seq, end) ? next.seq : end
+      if (ranges.length >= MAX_RANGES) return false
+      const from = start + seqDiff(at, seq)
+      const bytes = source.slice(from, from + seqDiff(stop, at))
+      ranges.splice(i, 0, { seq: at, end: stop, bytes, touched: this.clock })
+      this.bytes += bytes.length
+      at = stop
+      i++
+    }
+    return true
+  }
+
+  /** Takes out the range that `rcvNxt` has reached: its bytes from there on, or null. */
+  take(rcvNxt: Seq): Bytes | null {
+    const { ranges } = this
+    while (ranges.length > 0 && seqGeq(rcvNxt, ranges[0].seq)) {
+      const first = ranges.shift() as Range
+      this.bytes -= first.bytes.length
+      if (seqGt(first.end, rcvNxt)) return first.bytes.subarray(seqDiff(rcvNxt, first.seq)) as Bytes
+    }
+    return null
+  }
+
+  /** Fills `out` with up to `max` SACK blocks, the most recently touched first (RFC 2018 §4); answers how many. */
+  blocks(out: Int32Array, max: number): number {
+    const { ranges } = this
+    const merged: { seq: Seq; end: Seq; touched: number }[] = []
+    for (const range of ranges) {
+      const last = merged.at(-1)
+      if (last && last.end === range.seq) {
+        last.end = range.end
+        last.touched = Math.max(last.touched, range.touched)
+      } else merged.push({ seq: range.seq, end: range.end, touched: range.touched })
+    }
+    merged.sort((a, b) => b.touched - a.touched)
+    const n = Math.min(max, merged.length)
+    for (let i = 0; i < n; i++) {
+      out[2 * i] = merged[i].seq
+      out[2 * i + 1] = merged[i].end
+    }
+    return n
+  }
+}

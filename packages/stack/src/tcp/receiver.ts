@@ -1,0 +1,112 @@
+// Owns: RCV.*: taking text in order and out of order, the window to advertise, when an ACK is due.
+// Read first: RFC 9293 §3.8.6 (window), §3.8.6.3 (delayed ACK), §3.10.7.4 seventh; RFC 5681 §4.2; RFC 7323 §2.4.
+
+import type { Millis, Slab } from '../memory/slab.js'
+import type { Segment } from '../wire/tcp.js'
+import type { TcpConnection } from './connection.js'
+import { Reassembly } from './reassembly.js'
+import { seqAdd, seqDiff, seqGt, seqLeq } from './seq.js'
+import { READABLE } from './states.js'
+
+/** Payloads from here on are kept by reference to their slab; smaller ones are copied, so that few bytes never pin 256 KiB. */
+const BY_REFERENCE = 4096
+const DELAYED_ACK = 40 // ms. RFC 9293 §3.8.6.3: below 500; Linux TCP_DELACK_MIN.
+
+/** Takes what of the segment's text is new and in the window. The segment is acceptable already. */
+export function takeSegmentText(c: TcpConnection, seg: Segment, slab: Slab, now: Millis): void {
+  let start = seg.data
+  let length = seg.end - seg.data
+  if (length === 0) return
+  let seq = seg.seq
+  const behind = seqDiff(c.rcvNxt, seq)
+  if (behind > 0) {
+    c.ackNow = true // some or all of it is old: the peer missed our ACK
+    if (behind >= length) return
+    start += behind
+    length -= behind
+    seq = c.rcvNxt
+  }
+  const room = seqDiff(c.rcvAdv, seq)
+  if (length > room) {
+    c.ackNow = true // beyond the window: a zero-window probe, or a peer that ignores it
+    if (room <= 0) return
+    length = room
+  }
+  if (seq !== c.rcvNxt) return takeOutOfOrder(c, seq, slab, start, length)
+
+  if (length >= BY_REFERENCE && c.tcp.slabs.lendable) {
+    slab.retain()
+    c.rcvQueue.push(slab.bytes, start, start + length, slab)
+  } else c.rcvQueue.copy(slab.bytes, start, start + length)
+  advance(c, length)
+  if (c.reassembly !== null) {
+    takeReassembled(c)
+    c.ackNow = true // RFC 5681 §4.2: a segment that fills a gap is acknowledged at once
+  }
+  c.unackedBytes += length
+  if (c.unackedBytes >= 2 * c.smss || seg.segments > 1) c.ackNow = true
+  else if (c.ackAt === Infinity) c.ackAt = now + DELAYED_ACK
+  c.happened(READABLE)
+}
+
+function advance(c: TcpConnection, length: number): void {
+  c.rcvNxt = seqAdd(c.rcvNxt, length)
+  c.tcp.receiveQueued += length
+  c.bytesReceived += length
+}
+
+function takeOutOfOrder(c: TcpConnection, seq: number, slab: Slab, start: number, length: number): void {
+  c.tcp.stats.tcpOutOfOrder++
+  c.ackNow = true // a duplicate ACK tells the sender of the gap: RFC 5681 §4.2
+  if (c.tcp.overBudget) return // out-of-order data is the first to go
+  c.reassembly ??= new Reassembly()
+  const before = c.reassembly.bytes
+  c.reassembly.add(seq, slab.bytes, start, length)
+  c.tcp.receiveQueued += c.reassembly.bytes - before
+}
+
+function takeReassembled(c: TcpConnection): void {
+  const reassembly = c.reassembly
+  if (reassembly === null) return
+  const held = reassembly.bytes
+  for (let bytes = reassembly.take(c.rcvNxt); bytes !== null; bytes = reassembly.take(c.rcvNxt)) {
+    c.rcvQueue.push(bytes, 0, bytes.length, null)
+    advance(c, bytes.length)
+  }
+  c.tcp.receiveQueued -= held - reassembly.bytes
+  if (reassembly.empty) c.reassembly = null
+}
+
+/** RCV.BUFF − RCV.USER: what may be in flight towards us, were the window drawn anew. */
+function freeSpace(c: TcpConnection): number {
+  return Math.max(0, c.tcp.options.rcvBuf - c.rcvQueue.length - (c.reassembly?.bytes ?? 0))
+}
+
+/**
+ * Moves the right edge as far as the buffer allows, but not by crumbs: RFC 9293 §3.8.6.2.2 (silly window avoidance of the receiver).
+ * It never moves left. Answers true if the peer should be told although nothing else is to be sent.
+ */
+export function openWindow(c: TcpConnection): boolean {
+  if (c.tcp.overBudget) return false
+  const space = freeSpace(c)
+  const edge = seqAdd(c.rcvNxt, space)
+  const gain = seqDiff(edge, c.rcvAdv)
+  const worth = Math.min(c.tcp.options.rcvBuf >> 1, 2 * c.smss)
+  if (gain < worth) return false
+  const advertised = seqDiff(c.rcvAdv, c.rcvNxt)
+  c.rcvAdv = edge
+  // Worth a segment of its own if the peer saw less than half the buffer: while it sees more, data and its ACKs carry the news.
+  return advertised < c.tcp.options.rcvBuf >> 1
+}
+
+/** The window field to send: rounded down to the scale; text between the rounded and the true edge is still taken (RFC 7323 §2.4). */
+export function windowField(c: TcpConnection): number {
+  const wnd = seqDiff(c.rcvAdv, c.rcvNxt)
+  if (wnd <= 0) return 0
+  return Math.min(wnd >> c.rcvWndShift, 0xffff)
+}
+
+/** Is [seq, seq + len) acceptable? RFC 9293 §3.10.7.4 first, in the form that lets ACKs, RSTs and probes at a closed window through. */
+export function acceptable(c: TcpConnection, seq: number, len: number): boolean {
+  return seqLeq(seq, seqGt(c.rcvAdv, c.rcvNxt) ? c.rcvAdv : c.rcvNxt) && seqDiff(seqAdd(seq, len), c.rcvNxt) >= 0
+}

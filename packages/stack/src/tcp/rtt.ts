@@ -1,0 +1,39 @@
+// Owns: round-trip time and retransmission timeout. RFC 6298; numbers in parentheses are its clauses.
+
+import type { Millis } from '../memory/slab.js'
+
+const RTO_INITIAL = 1000 // ms. (2.1)
+const RTO_MIN = 200 // ms. Linux TCP_RTO_MIN, below (2.4)'s second: the peer is the local kernel, or one hop behind it.
+const RTO_MAX = 60_000 // ms. (2.5)
+const CLOCK_GRANULARITY = 1 // ms. TSval counts milliseconds.
+
+export class RttEstimator {
+  srtt = 0
+  rttvar = 0
+  rto = RTO_INITIAL
+  private measured = false
+
+  /** A segment that was sent only once (Karn, §3), or its timestamp, was acknowledged after `rtt`. */
+  sample(rtt: Millis): void {
+    if (!this.measured) {
+      this.measured = true // (2.2)
+      this.srtt = rtt
+      this.rttvar = rtt / 2
+    } else {
+      this.rttvar += (Math.abs(this.srtt - rtt) - this.rttvar) / 4 // (2.3) RTTVAR first: it needs the old SRTT
+      this.srtt += (rtt - this.srtt) / 8
+    }
+    this.settle()
+  }
+
+  /** New data was acknowledged: the back-off is over, also where Karn's rule leaves no sample. (5.7 and Linux) */
+  settle(): void {
+    if (this.measured) this.rto = Math.min(Math.max(this.srtt + Math.max(CLOCK_GRANULARITY, 4 * this.rttvar), RTO_MIN), RTO_MAX)
+    else this.rto = RTO_INITIAL
+  }
+
+  /** The retransmission timer fired. (5.5) */
+  backOff(): void {
+    this.rto = Math.min(2 * this.rto, RTO_MAX)
+  }
+}

@@ -1,0 +1,290 @@
+// Owns: the TCP layer of one stack: which segment belongs to which connection, what answers where there is none, and the
+// queues between the engine and its driver (who has something to send, who has something to tell).
+
+import type { Icmp } from '../icmp.js'
+import type { DeadlineHeap, Wakeable } from '../memory/deadline-heap.js'
+import { FlowTable } from '../memory/flow-table.js'
+import type { PacketBatch } from '../memory/packet-batch.js'
+import type { Millis, Slab, SlabPool } from '../memory/slab.js'
+import type { StackOptions } from '../options.js'
+import type { Replies } from '../replies.js'
+import type { Stats } from '../stats.js'
+import { Offender } from '../wire/icmp.js'
+import { IPV4_HEADER, IPV6_HEADER, type IpPacket } from '../wire/ip.js'
+import { ACK, FIN, RST, type Segment, SYN, segLen, TCP_HEADER } from '../wire/tcp.js'
+import { arrives } from './arrives.js'
+import type { TcpConnection } from './connection.js'
+import { Handshake } from './handshake.js'
+import { LoneSegment, writeLoneSegment } from './segment.js'
+import { output as emitDue } from './sender.js'
+import { seqAdd } from './seq.js'
+import { CLOSED, GONE_EVENT, SYN_PENDING } from './states.js'
+import { mayReuse, TimeWaitEntry, TimeWaitTable } from './time-wait.js'
+
+/** What the TCP layer needs of its stack. */
+export interface TcpEnvironment {
+  readonly options: Required<StackOptions>
+  readonly stats: Stats
+  readonly slabs: SlabPool
+  readonly heap: DeadlineHeap<Wakeable>
+  readonly replies: Replies
+  readonly icmp: Icmp
+  random32(): number
+}
+
+export class Tcp {
+  readonly options: Required<StackOptions>
+  readonly stats: Stats
+  readonly slabs: SlabPool
+  readonly heap: DeadlineHeap<Wakeable>
+  readonly icmp: Icmp
+  readonly offender = new Offender()
+  readonly flows: FlowTable<TcpConnection>
+  readonly handshake: Handshake
+  readonly timeWait: TimeWaitTable
+  readonly random32: () => number
+  readonly eventQueue: TcpConnection[] = []
+  private readonly outputQueue: TcpConnection[] = []
+  private outputHead = 0
+  private readonly replies: Replies
+  private readonly lone = new LoneSegment()
+  private readonly waiting = new TimeWaitEntry()
+  /** The turn's time, for verbs the application calls. */
+  now: Millis = 0
+  /** The turn came too late to measure anything by it. */
+  stalled = false
+  /** Bytes in all receive queues and reassembly lists. */
+  receiveQueued = 0
+  /** Set by the handshake: the old connection made way, the SYN counts as a new one. */
+  again = false
+
+  constructor(env: TcpEnvironment) {
+    this.options = env.options
+    this.stats = env.stats
+    this.slabs = env.slabs
+    this.heap = env.heap
+    this.icmp = env.icmp
+    this.replies = env.replies
+    this.random32 = env.random32
+    this.flows = new FlowTable(env.random32(), env.random32())
+    this.timeWait = new TimeWaitTable(env.options.maxTimeWait, env.random32(), env.random32())
+    this.handshake = new Handshake(this)
+  }
+
+  get overBudget(): boolean {
+    return this.receiveQueued > this.options.receiveBudget
+  }
+
+  /** MSS we announce: RFC 9293 §3.7.1, of the NIC's MTU, without options (RFC 6691). */
+  ownMss(v4: boolean): number {
+    return this.options.mtu - (v4 ? IPV4_HEADER : IPV6_HEADER) - TCP_HEADER
+  }
+
+  /** A segment with good checksum. `slab` holds it. */
+  input(ip: IpPacket, seg: Segment, slab: Slab, now: Millis): void {
+    this.stats.tcp++
+    this.flows.setKey(ip.s0, ip.s1, ip.s2, ip.s3, ip.d0, ip.d1, ip.d2, ip.d3, seg.srcPort, seg.dstPort)
+    const c = this.flows.find()
+    if (c !== undefined) {
+      arrives(c, seg, slab, now)
+      if (!this.again) return
+      this.again = false
+      this.flows.setKey(ip.s0, ip.s1, ip.s2, ip.s3, ip.d0, ip.d1, ip.d2, ip.d3, seg.srcPort, seg.dstPort)
+      return this.handshake.syn(ip, seg, now)
+    }
+    if (this.timeWait.size > 0 && this.arrivesInTimeWait(ip, seg, now)) return
+    if (seg.flags & RST) return // §3.10.7.1 and .2: never answered
+    if (seg.flags & ACK || !(seg.flags & SYN) || seg.flags & FIN) return this.refuse(ip, seg)
+    this.handshake.syn(ip, seg, now)
+  }
+
+  /** §3.10.7.4 as far as it concerns TIME-WAIT. True: the segment is dealt with. */
+  private arrivesInTimeWait(ip: IpPacket, seg: Segment, now: Millis): boolean {
+    this.timeWait.key.set(this.flows.key)
+    if (!this.timeWait.find(this.waiting)) return false
+    if (seg.flags & RST) return true // RFC 1337
+    if (seg.flags & SYN && !(seg.flags & ACK) && mayReuse(this.waiting, seg.seq, seg.hasTimestamps, seg.tsVal)) {
+      this.timeWait.delete()
+      return false
+    }
+    const w = this.waiting
+    if (seg.flags & FIN) this.timeWait.add(w, now + this.options.timeWait) // the FIN again: our ACK was lost, 2 MSL anew
+    const p = this.answerTo(ip, seg)
+    p.seq = w.sndNxt
+    p.ack = w.rcvNxt
+    p.flags = ACK
+    p.wnd = 0xffff
+    p.hasTimestamps = w.tsOk
+    p.tsVal = (Math.floor(now) + w.tsOffset) | 0
+    p.tsEcr = w.tsRecent
+    this.sendLone()
+    return true
+  }
+
+  /** RFC 9293 §3.10.7.1: a segment for a connection that does not exist. */
+  private refuse(ip: IpPacket, seg: Segment): void {
+    const p = this.answerTo(ip, seg)
+    if (seg.flags & ACK) {
+      p.seq = seg.ack
+      p.ack = 0
+      p.flags = RST
+    } else {
+      p.seq = 0
+      p.ack = seqAdd(seg.seq, segLen(seg))
+      p.flags = RST | ACK
+    }
+    this.stats.tcpResetsSent++
+    this.sendLone()
+  }
+
+  private answerTo(ip: IpPacket, seg: Segment): LoneSegment {
+    const p = this.lone
+    p.v4 = ip.v4
+    p.s0 = ip.d0
+    p.s1 = ip.d1
+    p.s2 = ip.d2
+    p.s3 = ip.d3
+    p.srcPort = seg.dstPort
+    p.d0 = ip.s0
+    p.d1 = ip.s1
+    p.d2 = ip.s2
+    p.d3 = ip.s3
+    p.dstPort = seg.srcPort
+    p.wnd = 0
+    p.hasTimestamps = false
+    return p
+  }
+
+  private sendLone(): void {
+    const at = this.replies.room
+    if (at < 0) this.stats.drops.replyOverflow++
+    else this.replies.add(writeLoneSegment(this.replies.view, at, this.lone))
+  }
+
+  /** A segment without text from `c`, outside its stream of rows. */
+  replyLone(c: TcpConnection, seq: number, ack: number, flags: number): void {
+    const p = this.lone
+    p.v4 = c.v4
+    p.s0 = c.l0
+    p.s1 = c.l1
+    p.s2 = c.l2
+    p.s3 = c.l3
+    p.srcPort = c.localPort
+    p.d0 = c.r0
+    p.d1 = c.r1
+    p.d2 = c.r2
+    p.d3 = c.r3
+    p.dstPort = c.remotePort
+    p.seq = seq
+    p.ack = ack
+    p.flags = flags
+    p.wnd = 0
+    p.hasTimestamps = c.tsOk && !(flags & RST)
+    p.tsVal = (Math.floor(this.now) + c.tsOffset) | 0
+    p.tsEcr = c.tsRecent
+    if (flags & RST) this.stats.tcpResetsSent++
+    this.sendLone()
+  }
+
+  /** <SEQ=SEG.ACK><CTL=RST>: §3.5.2 group 2, an ACK that makes no sense. */
+  replyReset(c: TcpConnection, ack: number): void {
+    this.replyLone(c, ack, 0, RST)
+  }
+
+  /** A reset of an established connection: <SEQ=SND.NXT><ACK=RCV.NXT>, exact for the peer (RFC 5961 §3). */
+  sendReset(c: TcpConnection): void {
+    this.replyLone(c, c.sndMax, c.rcvNxt, RST | ACK)
+  }
+
+  /** The flow key of a connection, in `flows.key`. */
+  keyOf(c: TcpConnection): Int32Array {
+    this.flows.setKey(c.r0, c.r1, c.r2, c.r3, c.l0, c.l1, c.l2, c.l3, c.remotePort, c.localPort)
+    return this.flows.key
+  }
+
+  /** Opens a connection towards the NIC; null if the flow is in use. */
+  open(c: TcpConnection): boolean {
+    this.keyOf(c)
+    if (this.flows.find() !== undefined) return false
+    this.flows.add(c)
+    this.handshake.open(c)
+    return true
+  }
+
+  /** `c` has something to send. */
+  output(c: TcpConnection): void {
+    if (c.inOutput || c.state === CLOSED) return
+    c.inOutput = true
+    this.outputQueue.push(c)
+  }
+
+  /** Anything to send? */
+  get wantsOutput(): boolean {
+    return this.outputQueue.length > this.outputHead
+  }
+
+  /** Lets connections send, each its quantum, in turn. True: more is waiting, the batch is full. */
+  poll(tx: PacketBatch, now: Millis): boolean {
+    const queue = this.outputQueue
+    while (this.outputHead < queue.length) {
+      const c = queue[this.outputHead]
+      const before = tx.count
+      const done = emitDue(c, tx, now)
+      if (!done && tx.count === before) return true // no room at all
+      this.outputHead++
+      if (done) c.inOutput = false
+      else queue.push(c) // its quantum is spent: behind the others
+      if (this.outputHead > 256 && this.outputHead * 2 > queue.length) {
+        queue.splice(0, this.outputHead)
+        this.outputHead = 0
+      }
+    }
+    queue.length = 0
+    this.outputHead = 0
+    return false
+  }
+
+  /** Nobody holds the application's end any more and our FIN is acknowledged: wait for theirs, not for ever. */
+  enterFinWait2(c: TcpConnection, now: Millis): void {
+    c.lifeAt = now + this.options.finWait2Timeout
+    c.deadline = Math.min(c.deadline, c.lifeAt)
+    this.heap.update(c)
+  }
+
+  /** Both FINs are exchanged, ours first: the flow lives on as a row of the table, and the last ACK goes out. */
+  enterTimeWait(c: TcpConnection, now: Millis): void {
+    const w = this.waiting
+    w.sndNxt = c.sndMax
+    w.rcvNxt = c.rcvNxt
+    w.tsOk = c.tsOk
+    w.tsRecent = c.tsRecent
+    w.tsOffset = c.tsOffset
+    if (c.ackNow) this.replyLone(c, c.sndMax, c.rcvNxt, ACK)
+    this.remove(c, '')
+    this.timeWait.key.set(this.keyOf(c))
+    this.timeWait.add(w, now + this.options.timeWait)
+  }
+
+  /** Forgets a connection. What it received can still be read. */
+  remove(c: TcpConnection, error: string): void {
+    if (c.state === CLOSED) return
+    if (c.state === SYN_PENDING) this.handshake.pending--
+    c.state = CLOSED
+    c.error = error
+    c.deadline = Infinity
+    c.rexmitAt = Infinity
+    c.ackAt = Infinity
+    c.lifeAt = Infinity
+    c.ackNow = false
+    this.heap.remove(c)
+    c.sndQueue.clear()
+    if (c.reassembly !== null) {
+      this.receiveQueued -= c.reassembly.bytes
+      c.reassembly = null
+    }
+    if (c.orphan) c.dropReceived()
+    this.keyOf(c)
+    if (this.flows.find() === c) this.flows.delete()
+    c.happened(GONE_EVENT)
+  }
+}

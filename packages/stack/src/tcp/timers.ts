@@ -1,0 +1,62 @@
+// Owns: one deadline per connection, the earliest of its named ones, and what happens when one comes.
+// Read first: RFC 6298 §5, RFC 9293 §3.8.3 (R1, R2), §3.8.6.1.
+
+import type { Millis } from '../memory/slab.js'
+import type { TcpConnection } from './connection.js'
+import { persistTimeout, retransmissionTimeout } from './sender.js'
+import { FIN_WAIT_2, SYN_PENDING, SYN_RECEIVED, SYN_SENT } from './states.js'
+
+/** SYN or SYN-ACK sent again at most this often: about 31 s, Linux tcp_synack_retries. */
+const SYN_RETRIES = 5
+/** The peer repeats its SYN while it still wants the connection; silence of this many gaps means that it gave up. */
+const SYN_GAPS = 2.5
+const SYN_SILENCE_MIN = 3000 // ms. The first SYN is repeated after 1 s, so two were missed.
+
+/** Puts the connection's next deadline into the heap. Call after any of its timers changed. */
+export function schedule(c: TcpConnection): void {
+  let next = c.rexmitAt
+  if (c.ackAt < next) next = c.ackAt
+  if (c.lifeAt < next) next = c.lifeAt
+  c.deadline = next
+  c.tcp.heap.update(c)
+}
+
+/** The connection's deadline has come. */
+export function wakeConnection(c: TcpConnection, now: Millis): void {
+  if (c.ackAt <= now) {
+    c.ackAt = Infinity
+    c.ackNow = true
+    c.tcp.output(c)
+  }
+  if (c.rexmitAt <= now) {
+    // The process stood still, not the network: what answers it may be a moment away. The deadline starts anew.
+    if (c.tcp.stalled) c.rexmitAt = now + c.rtt.rto
+    else retransmit(c, now)
+  }
+  if (c.lifeAt <= now) lifeOver(c)
+  schedule(c)
+}
+
+function retransmit(c: TcpConnection, now: Millis): void {
+  const handshake = c.state === SYN_SENT || c.state === SYN_RECEIVED
+  const tooLong = handshake ? c.retries >= SYN_RETRIES : now - c.unansweredSince >= c.tcp.options.userTimeout
+  if (tooLong) {
+    c.rexmitAt = Infinity
+    if (!handshake) c.tcp.sendReset(c)
+    c.tcp.remove(c, 'ETIMEDOUT')
+    return
+  }
+  if (c.persisting) persistTimeout(c, now)
+  else retransmissionTimeout(c, now)
+}
+
+function lifeOver(c: TcpConnection): void {
+  c.lifeAt = Infinity
+  if (c.state === SYN_PENDING) c.tcp.handshake.giveUp(c)
+  else if (c.state === FIN_WAIT_2) c.tcp.remove(c, '')
+}
+
+/** When a pending connection is given up: the client's SYNs have stopped, or `pendingTimeout` is over. */
+export function pendingDeadline(c: TcpConnection): Millis {
+  return Math.min(c.synLastAt + Math.max(SYN_SILENCE_MIN, SYN_GAPS * c.synGap), c.synAt + c.tcp.options.pendingTimeout)
+}

@@ -1,0 +1,9 @@
+// Owns: the face of `@tun/stack/testing`.
+
+export * from './link.js'
+export * from './memory-device.js'
+export * from './oracle.js'
+export * from './pcap.js'
+export * from './prng.js'
+export * from './segmentation.js'
+export * from './virtual-clock.js'

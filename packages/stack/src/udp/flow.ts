@@ -1,0 +1,118 @@
+// Owns: UDP as flows by source: one flow for everything an application's socket sends, wherever to (endpoint-independent mapping).
+// Read first: RFC 4787 §4.1, §4.3 (idle time), §5.
+
+import type { DeadlineHeap, Wakeable } from '../memory/deadline-heap.js'
+import { FlowTable } from '../memory/flow-table.js'
+import type { Millis } from '../memory/slab.js'
+
+export class UdpFlow implements Wakeable {
+  readonly v4: boolean
+  /** The application's socket. */
+  readonly s0: number
+  readonly s1: number
+  readonly s2: number
+  readonly s3: number
+  readonly srcPort: number
+  private readonly flows: UdpFlows
+  /** Idle for this long, it ends; milliseconds. */
+  idleTimeout: Millis
+  lastAt: Millis = 0
+  deadline: Millis = Infinity
+  heapIndex = -1
+  closed = false
+  // Neighbours by last use; the flows' own.
+  older: UdpFlow | null = null
+  newer: UdpFlow | null = null
+  /** Whatever the layer above hangs on it. */
+  user: unknown = null
+
+  constructor(flows: UdpFlows, v4: boolean, s0: number, s1: number, s2: number, s3: number, srcPort: number, idleTimeout: Millis) {
+    this.flows = flows
+    this.v4 = v4
+    this.s0 = s0
+    this.s1 = s1
+    this.s2 = s2
+    this.s3 = s3
+    this.srcPort = srcPort
+    this.idleTimeout = idleTimeout
+  }
+
+  wake(now: Millis): void {
+    if (now - this.lastAt >= this.idleTimeout) this.flows.close(this)
+    else {
+      this.deadline = this.lastAt + this.idleTimeout
+      this.flows.heap.update(this)
+    }
+  }
+}
+
+export class UdpFlows {
+  readonly heap: DeadlineHeap<Wakeable>
+  /** Flows that ended since the last drain. */
+  readonly ended: UdpFlow[] = []
+  evicted = 0
+  private readonly table: FlowTable<UdpFlow>
+  private readonly limit: number
+  private readonly idleTimeout: Millis
+  private oldest: UdpFlow | null = null
+  private newest: UdpFlow | null = null
+
+  constructor(heap: DeadlineHeap<Wakeable>, limit: number, idleTimeout: Millis, k0: number, k1: number) {
+    this.heap = heap
+    this.limit = limit
+    this.idleTimeout = idleTimeout
+    this.table = new FlowTable(k0, k1)
+  }
+
+  get size(): number {
+    return this.table.size
+  }
+
+  /** The flow of this source, made if it is new; the least recently used one makes room where the bound is reached. */
+  of(v4: boolean, s0: number, s1: number, s2: number, s3: number, srcPort: number, now: Millis): UdpFlow {
+    this.table.setKey(s0, s1, s2, s3, 0, 0, 0, 0, srcPort, 0)
+    let flow = this.table.find()
+    if (flow === undefined) {
+      if (this.table.size >= this.limit && this.oldest !== null) {
+        this.evicted++
+        this.close(this.oldest)
+        this.table.setKey(s0, s1, s2, s3, 0, 0, 0, 0, srcPort, 0)
+      }
+      flow = new UdpFlow(this, v4, s0, s1, s2, s3, srcPort, this.idleTimeout)
+      this.table.add(flow)
+    } else this.unlink(flow)
+    flow.older = this.newest
+    if (this.newest !== null) this.newest.newer = flow
+    else this.oldest = flow
+    this.newest = flow
+    this.touch(flow, now)
+    return flow
+  }
+
+  /** The flow is in use (either direction): RFC 4787 REQ-6 asks for outbound refresh, inbound may refresh too. */
+  touch(flow: UdpFlow, now: Millis): void {
+    flow.lastAt = now
+    flow.deadline = now + flow.idleTimeout
+    this.heap.update(flow)
+  }
+
+  close(flow: UdpFlow): void {
+    if (flow.closed) return
+    flow.closed = true
+    flow.deadline = Infinity
+    this.heap.remove(flow)
+    this.unlink(flow)
+    this.table.setKey(flow.s0, flow.s1, flow.s2, flow.s3, 0, 0, 0, 0, flow.srcPort, 0)
+    this.table.delete()
+    this.ended.push(flow)
+  }
+
+  private unlink(flow: UdpFlow): void {
+    if (flow.older !== null) flow.older.newer = flow.newer
+    else this.oldest = flow.newer
+    if (flow.newer !== null) flow.newer.older = flow.older
+    else this.newest = flow.older
+    flow.older = null
+    flow.newer = null
+  }
+}
