@@ -170,6 +170,11 @@ export class TcpConnection implements Wakeable {
     this.tcp.handshake.reject(this, reason)
   }
 
+  /** The peer's FIN was reached: nothing more will come behind what is queued. */
+  get peerEnded(): boolean {
+    return this.finSeen && this.rcvNxt === ((this.finSeq + 1) | 0)
+  }
+
   /** Data may be queued: not ended, not closed. */
   get sendable(): boolean {
     return !this.finQueued && (this.state === ESTABLISHED || this.state === CLOSE_WAIT || this.state === SYN_RECEIVED)

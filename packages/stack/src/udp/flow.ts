@@ -107,6 +107,10 @@ export class UdpFlows {
     this.ended.push(flow)
   }
 
+  [Symbol.iterator](): IterableIterator<UdpFlow> {
+    return this.table[Symbol.iterator]()
+  }
+
   private unlink(flow: UdpFlow): void {
     if (flow.older !== null) flow.older.newer = flow.newer
     else this.oldest = flow.newer

@@ -1,0 +1,112 @@
+import { formatDiagnostic } from '@tun/config'
+import { direct } from '@tun/inbound'
+import { describe, expect, test } from 'vitest'
+import { readConfig } from './config.js'
+
+const GOOD = `mode: rule
+log-level: warning
+ipv6: true
+tun:
+  enable: true
+  device-url: dev://tun0
+  dns-listen: 0.0.0.0:53
+dns:
+  enable: true
+  ipv6: true
+  enhanced-mode: fake-ip
+  fake-ip-range: 198.18.0.1/16
+  nameserver: [10.99.0.2]
+proxies:
+  - {name: s5, type: socks5, server: 10.99.0.2, port: 1080, udp: true}
+rules:
+  - DST-PORT,4444,REJECT
+  - MATCH,s5
+`
+const read = (text: string) => readConfig(text, 'config.yaml', { direct: direct() })
+const problems = (text: string): string[] => {
+  try {
+    read(text)
+  } catch (error) {
+    return (error as Error).message.split('\n')
+  }
+  return []
+}
+
+describe('a good file', () => {
+  test('is read whole, without a warning', () => {
+    const config = read(GOOD)
+    expect(config.warnings).toEqual([])
+    expect([config.mode, config.level, config.ipv6, config.rules.size]).toEqual(['rule', 'warning', true, 2])
+    expect([...config.targets.keys()]).toContain('s5')
+    expect(config.tun).toMatchObject({ enable: true, 'device-url': 'dev://tun0', 'dns-listen': '0.0.0.0:53', gso: true })
+  })
+
+  test('needs no more than its tun section', () => {
+    const config = read('tun: {enable: true, device-url: fd://5}')
+    expect([config.mode, config.level, config.ipv6, config.rules.size]).toEqual(['rule', 'info', true, 0])
+  })
+
+  test('words are read in any case, booleans as YAML 1.1 has them', () => {
+    expect(read(GOOD.replace('rule', 'Rule').replace('warning', 'WARNING').replace('ipv6: true', 'ipv6: no'))).toMatchObject({
+      mode: 'rule',
+      level: 'warning',
+      ipv6: false,
+      dns: { ipv6: false },
+    })
+  })
+})
+
+describe('a bad file', () => {
+  test.each([
+    [
+      'an unknown proxy type',
+      GOOD.replace('socks5', 'nosuchtype'),
+      "config.yaml:15:22: proxies[0].type: unknown proxy type 'nosuchtype' (supported: socks5, direct, reject)",
+    ],
+    ['a rule for nobody', GOOD.replace('MATCH,s5', 'MATCH,s6'), "config.yaml:18:5: rules[1]: there is no proxy 's6': did you mean 's5'?"],
+    [
+      'a mode that is none',
+      GOOD.replace('rule', 'ruel'),
+      "config.yaml:1:7: mode: expected one of rule, global, direct, script, got 'ruel': did you mean 'rule'?",
+    ],
+    [
+      'a mode nobody has',
+      GOOD.replace('rule', 'script'),
+      "config.yaml:1:7: mode: 'script' is not supported; use one of rule, global, direct",
+    ],
+    [
+      'a level that is none',
+      GOOD.replace('warning', 'loud'),
+      "config.yaml:2:12: log-level: expected one of silent, error, warning, info, debug, got 'loud'",
+    ],
+    [
+      'proxies that are no list',
+      GOOD.replace(/proxies:\n.*\n/, 'proxies: s5\n').replace('MATCH,s5', 'MATCH,DIRECT'),
+      "config.yaml:14:10: proxies: expected a list, got 's5'",
+    ],
+  ])('%s: key, line, cause and fix in one line', (_, text, message) => {
+    expect(problems(text)).toEqual([message])
+  })
+
+  test('every mistake is reported at once, in the order of the file', () => {
+    const text = GOOD.replace('dev://tun0', 'tap://x').replace('socks5', 'nosuchtype').replace('DST-PORT,4444', 'DST-PORT,99999')
+    expect(problems(text).map(line => line.split(': ').slice(0, 2).join(' '))).toEqual([
+      'config.yaml:6:15 tun.device-url',
+      'config.yaml:15:22 proxies[0].type',
+      'config.yaml:17:5 rules[0]',
+    ])
+  })
+
+  test('a broken proxy is one mistake, not one more for each rule that names it', () => {
+    expect(problems(GOOD.replace('1080', '"x"'))).toHaveLength(1)
+  })
+})
+
+test('what is not acted on yet warns with its line and the program runs', () => {
+  const text = `${GOOD}  - GEOIP,CN,DIRECT\nallow-lan: false\nproxy-groups:\n  - {name: G, type: select, proxies: [s5]}\n`
+  expect(read(text).warnings.map(warning => formatDiagnostic(warning, 'c.yaml'))).toEqual([
+    'c.yaml:19:5: warning: rules[2]: rule type GEOIP is not acted on yet: this rule is skipped',
+    'c.yaml:20:1: warning: allow-lan: known to Clash/mihomo, not acted on yet',
+    "c.yaml:22:39: warning: proxy-groups[0].proxies[0]: groups are not acted on yet: 'G' always uses its first proxy, 's5'",
+  ])
+})

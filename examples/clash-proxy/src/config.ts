@@ -1,0 +1,81 @@
+// Owns: the configuration file → what the program runs with. @tun/config reads `tun:` and `dns:`; the sections of a proxy are ours.
+
+import { clashBoolean, type Diagnostic, type DnsOptions, formatPath, loadConfig, type TunOptions } from '@tun/config'
+import { z } from 'zod'
+import { LEVELS, type Level } from './log.js'
+import { type Problem, Problems } from './problems.js'
+import { type ProxyNeeds, readGroups, readProxies, type Target, type Targets } from './proxies.js'
+import { MODES, type Mode } from './router.js'
+import { Rules, readRules } from './rules.js'
+
+export interface Config {
+  tun: TunOptions
+  dns: DnsOptions
+  mode: Mode
+  level: Level
+  ipv6: boolean
+  targets: Targets
+  rules: Rules
+  /** In the order of the file. */
+  warnings: Diagnostic[]
+}
+
+/** @throws ConfigError with every error of the file, ours included */
+export function readConfig(text: string, file: string, needs: ProxyNeeds): Config {
+  const found: [section: string, Problem][] = []
+  let targets = new Map<string, Target>()
+  let rules = new Rules()
+
+  /** A section as @tun/config wants it. They are read in this order, so that rules know the proxies. */
+  const section = (name: string, read: (value: unknown, problems: Problems) => void) =>
+    z.unknown().superRefine((value, context) => {
+      const problems = new Problems()
+      read(value, problems)
+      for (const warning of problems.warnings) found.push([name, warning])
+      for (const { path, message, hint } of problems.errors)
+        context.addIssue({ code: 'custom', path: [...path], message, params: { hint } })
+    })
+  const loaded = loadConfig(text, {
+    file,
+    sections: {
+      proxies: section('proxies', (value, problems) => {
+        targets = readProxies(value, needs, problems)
+      }),
+      'proxy-groups': section('proxy-groups', (value, problems) => readGroups(value, targets, problems)),
+      rules: section('rules', (value, problems) => {
+        rules = readRules(value, targets, problems)
+      }),
+      mode: word(MODES, 'rule'),
+      'log-level': word(LEVELS, 'info'),
+      ipv6: clashBoolean.default(true),
+    },
+  })
+
+  const ours = found.map(([name, { path, message, hint }]): Diagnostic => {
+    const full = [name, ...path]
+    return { severity: 'warning', path: formatPath(full), ...loaded.locate(full), message, hint }
+  })
+  const { tun, dns, sections } = loaded
+  return {
+    tun,
+    dns: { ...dns, ipv6: dns.ipv6 && sections.ipv6 },
+    mode: sections.mode,
+    level: sections['log-level'],
+    ipv6: sections.ipv6,
+    targets,
+    rules,
+    warnings: [...loaded.warnings, ...ours].sort((a, b) => a.line - b.line || a.column - b.column),
+  }
+}
+
+/**
+ * One of `words`, in any case of letters: Clash wrote `mode: Rule`. Other words were already refused by @tun/config, which knows all
+ * of Clash's; of those `script` is left, a mode that nobody has any more.
+ */
+function word<const T extends readonly string[]>(words: T, fallback: T[number]) {
+  return z.unknown().transform((value, context): T[number] => {
+    const text = typeof value === 'string' ? value.toLowerCase() : undefined
+    if (text === 'script') context.addIssue({ code: 'custom', message: `'script' is not supported; use one of ${words.join(', ')}` })
+    return words.find(word => word === text) ?? fallback
+  })
+}

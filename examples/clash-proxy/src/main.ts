@@ -1,0 +1,125 @@
+// Owns: the program: command line → configuration → a running inbound → its end. Every failure is one line on stderr and exit code 1.
+
+import { readFileSync } from 'node:fs'
+import { relative } from 'node:path'
+import { getSystemErrorMap } from 'node:util'
+import { ConfigError, formatDiagnostic } from '@tun/config'
+import { createTunInbound, direct, type Lookup, relay, type TunSocket } from '@tun/inbound'
+import { parseArgs, USAGE } from './args.js'
+import { type Config, readConfig } from './config.js'
+import { createLog, type Log } from './log.js'
+import { Router } from './router.js'
+
+/** Set by tsup from package.json. */
+declare const VERSION: string
+
+type Inbound = Awaited<ReturnType<typeof createTunInbound>>
+
+const DRAIN = 500 // ms that open connections get after SIGTERM to send what they have
+const PATIENCE = 2000 // ms until the process ends even if something does not close
+
+export async function run(argv: readonly string[]): Promise<void> {
+  process.stderr.on('error', () => {}) // whoever read it has gone; the traffic has not
+  const command = parseArgs(argv)
+  switch (command.do) {
+    case 'help':
+      return void process.stdout.write(`${USAGE}\n`)
+    case 'version':
+      return void process.stdout.write(`clash-proxy ${VERSION}\n`)
+    case 'complain':
+      return fail(command.message)
+  }
+  try {
+    const file = command.file
+    const shown = relative(process.cwd(), file)
+    const name = shown.startsWith('..') ? file : shown
+    if (command.do === 'check') check(name, file)
+    else await start(name, file)
+  } catch (error) {
+    fail(error)
+  }
+}
+
+/** The names of proxies and DIRECT destinations: asked upstream once there is an inbound with DNS, for the system may answer fake IPs. */
+class Names {
+  inbound: Inbound | undefined
+  readonly lookup: Lookup = async (host, signal) => {
+    if (this.inbound) return this.inbound.resolve(host, signal)
+    const { promises } = await import('node:dns')
+    return promises.lookup(host, { all: true, verbatim: true })
+  }
+}
+
+function load(name: string, file: string, { lookup }: Names): Config {
+  let text: string
+  try {
+    text = readFileSync(file, 'utf8')
+  } catch (error) {
+    const { errno = 0, code } = error as NodeJS.ErrnoException
+    throw new Error(`${name} cannot be read: ${getSystemErrorMap().get(errno)?.[1] ?? 'unknown error'} (${code})`)
+  }
+  const config = readConfig(text, name, { direct: direct({ lookup }), lookup })
+  if (!config.tun.enable) throw new Error(`${name}: tun.enable is not true: there is nothing to do`)
+  return config
+}
+
+function check(name: string, file: string): void {
+  for (const warning of load(name, file, new Names()).warnings) process.stderr.write(`${formatDiagnostic(warning, name)}\n`)
+  process.stdout.write(`${name}: configuration ok\n`)
+}
+
+async function start(name: string, file: string): Promise<void> {
+  const names = new Names()
+  const config = load(name, file, names)
+  const { tun, dns, mode, ipv6, rules, targets, level } = config
+  const log = createLog(level, line => process.stderr.write(line))
+  for (const warning of config.warnings) log.warning?.(formatDiagnostic({ ...warning, severity: 'error' }, name)) // its level says that it is one
+
+  const inbound = await createTunInbound({ tun, dns })
+  if (dns.enable) names.inbound = inbound
+  const resolve: Lookup = (host, signal) => inbound.resolve(host, signal)
+  const router = new Router<TunSocket>({ mode, ipv6, rules, targets, log, relay, resolve })
+  inbound.on('connection', socket => router.route(socket))
+  inbound.on('warning', message => log.warning?.(message))
+  inbound.on('error', error => log.error?.(describe(error)))
+  live(inbound, log)
+  log.info?.(`[TUN] ${tun['device-url']} is ${inbound.name}, mtu ${inbound.mtu}, mode ${mode}, ${rules.size} rules`)
+}
+
+/** From here on nothing but a signal or the end of the TUN ends the process. */
+function live(inbound: Inbound, log: Log): void {
+  let ending = false
+  const end = (signal: string) => {
+    if (ending) process.exit(1) // the second time: at once
+    ending = true
+    log.info?.(`${signal}: closing`)
+    setTimeout(() => process.exit(0), PATIENCE)
+    inbound.close({ drain: DRAIN }).then(
+      () => process.exit(0),
+      error => fail(error),
+    )
+  }
+  process.on('SIGTERM', end)
+  process.on('SIGINT', end)
+  inbound.on('close', () => {
+    if (!ending) fail(`${inbound.name} is gone`)
+  })
+  // One connection's mistake is not the others' end.
+  process.on('uncaughtException', error => log.error?.(`internal error: ${describe(error)}`))
+}
+
+/** Says why, in a line for each reason, and ends the process: never with a stack trace. */
+function fail(reason: unknown): void {
+  const lines = reason instanceof ConfigError ? reason.message.split('\n') : [describe(reason)]
+  process.stderr.write(lines.map(line => `clash-proxy: ${line}\n`).join(''))
+  process.exit(1)
+}
+
+/** An error in one line, with its code and what fixes it, unless the message says them. */
+function describe(error: unknown): string {
+  if (!(error instanceof Error)) return String(error)
+  const { message, code, hint } = error as Error & { code?: string; hint?: string }
+  const line = message.replaceAll('\n', ' ')
+  const known = hint === undefined || message.includes(hint) ? line : `${line}; ${hint}`
+  return code === undefined || known.includes(code) ? known : `${known} (${code})`
+}

@@ -1,0 +1,157 @@
+// Owns: the sections `proxies` and `proxy-groups` → named outbounds.
+
+import { type Lookup, type Outbound, socks5 } from '@tun/inbound'
+import { didYouMean, type Path, type Problems } from './problems.js'
+
+export type RejectReason = 'refused' | 'host-unreachable' | 'net-unreachable' | 'prohibited' | 'drop'
+
+/** Where a rule sends a connection: on through `outbound`, or back with `reject`. */
+export interface Target {
+  readonly name: string
+  readonly outbound: Outbound | undefined
+  readonly reject: RejectReason
+}
+
+export interface ProxyNeeds {
+  direct: Outbound
+  /** Resolves the names of proxy servers. */
+  lookup?: Lookup
+}
+
+export type Targets = ReadonlyMap<string, Target>
+
+const SUPPORTED = ['socks5', 'direct', 'reject']
+/** mihomo's other types: a configuration that has them runs, and what would go through them is refused, not leaked. */
+const KNOWN = new Set(
+  'http ss ssr snell vmess vless trojan hysteria hysteria2 wireguard tuic ssh mieru anytls sudoku masque trusttunnel dns rematch'.split(
+    ' ',
+  ),
+)
+/** Fields of a socks5 entry that mihomo knows. Those with false change nothing here yet. */
+const SOCKS5_FIELDS: Record<string, boolean> = {
+  ...{ name: true, type: true, server: true, port: true, username: true, password: true, udp: true },
+  ...{ tls: false, fingerprint: false, 'skip-cert-verify': false, 'ip-version': false, 'interface-name': false, 'routing-mark': false },
+  ...{ tfo: false, mptcp: false, 'dialer-proxy': false, certificate: false, 'private-key': false },
+}
+
+type Entry = Record<string, unknown>
+
+/** Everything a rule can send to: the entries of the file, DIRECT, REJECT, REJECT-DROP, and GLOBAL, which is the first entry. */
+export function readProxies(section: unknown, needs: ProxyNeeds, problems: Problems): Map<string, Target> {
+  const targets = new Map<string, Target>()
+  targets.set('DIRECT', { name: 'DIRECT', outbound: needs.direct, reject: 'refused' })
+  targets.set('REJECT', { name: 'REJECT', outbound: undefined, reject: 'refused' })
+  targets.set('REJECT-DROP', { name: 'REJECT-DROP', outbound: undefined, reject: 'drop' })
+  let first: Target | undefined
+  for (const [entry, path] of entries(section, problems)) {
+    const name = readName(entry, path, targets, problems)
+    // One that is wrong is there all the same: rules that name it are not wrong, too.
+    const target = readProxy(name, entry, path, needs, problems) ?? { name, outbound: undefined, reject: 'refused' }
+    first ??= target
+    targets.set(name, target)
+  }
+  targets.set('GLOBAL', first ?? targets.get('DIRECT')!)
+  return targets
+}
+
+function readProxy(name: string, entry: Entry, path: Path, needs: ProxyNeeds, problems: Problems): Target | undefined {
+  const { type } = entry
+  switch (type) {
+    case 'socks5':
+      return readSocks5(name, entry, path, needs, problems)
+    case 'direct':
+      return { name, outbound: needs.direct, reject: 'refused' }
+    case 'reject':
+      return { name, outbound: undefined, reject: 'refused' }
+  }
+  const list = `supported: ${SUPPORTED.join(', ')}`
+  if (typeof type === 'string' && KNOWN.has(type)) {
+    problems.warn([...path, 'type'], `proxy type '${type}' is not acted on yet (${list}): connections through '${name}' are refused`)
+  } else if (type === undefined) problems.error(path, `proxy '${name}' has no type (${list})`)
+  else problems.error([...path, 'type'], `unknown proxy type ${show(type)} (${list})`, didYouMean(String(type), SUPPORTED))
+  return undefined
+}
+
+function readSocks5(name: string, entry: Entry, path: Path, needs: ProxyNeeds, problems: Problems): Target | undefined {
+  const before = problems.errors.length
+  checkFields(entry, path, problems)
+  const { server, port, username, password, udp } = entry
+  if (typeof server !== 'string' || server === '') problems.error(at(entry, path, 'server'), 'server must be a host name or an IP address')
+  const number = typeof port === 'string' && /^\d+$/.test(port) ? Number(port) : port
+  if (!(Number.isInteger(number) && (number as number) >= 1 && (number as number) <= 65535)) {
+    problems.error(at(entry, path, 'port'), `port must be a number from 1 to 65535${port === undefined ? '' : `, got ${show(port)}`}`)
+  }
+  for (const field of ['username', 'password']) {
+    if (!['string', 'number', 'undefined'].includes(typeof entry[field])) problems.error([...path, field], `${field} must be a text`)
+  }
+  if (udp !== undefined && typeof udp !== 'boolean') problems.error([...path, 'udp'], `udp must be true or false, got ${show(udp)}`)
+  if (problems.errors.length > before) return undefined
+  const text = (value: unknown) => (value === undefined || value === '' ? undefined : String(value))
+  const options = { host: server as string, port: number as number, username: text(username), password: text(password), udp: udp === true }
+  try {
+    return { name, outbound: socks5(options, { lookup: needs.lookup }), reject: 'refused' }
+  } catch (error) {
+    problems.error(path, (error as Error).message)
+    return undefined
+  }
+}
+
+function checkFields(entry: Entry, path: Path, problems: Problems): void {
+  for (const [field, value] of Object.entries(entry)) {
+    if (SOCKS5_FIELDS[field]) continue
+    const asksForNothing = value === false || value === null || value === ''
+    if (!(field in SOCKS5_FIELDS)) problems.warn([...path, field], 'unknown key', didYouMean(field, Object.keys(SOCKS5_FIELDS)))
+    else if (asksForNothing) continue
+    // Without its TLS or its other proxy a connection would take another way than the one that was asked for.
+    else if (field === 'tls' || field === 'dialer-proxy') problems.error([...path, field], 'not supported yet for a socks5 proxy')
+    else problems.warn([...path, field], 'known to Clash/mihomo, not acted on yet')
+  }
+}
+
+/** Adds the groups of the file. They have no selection yet: each stands for its first member. */
+export function readGroups(section: unknown, targets: Map<string, Target>, problems: Problems): void {
+  const firsts = new Map<string, { first: string; path: Path }>()
+  for (const [entry, path] of entries(section, problems)) {
+    const name = readName(entry, path, firsts.has(String(entry.name)) ? firsts : targets, problems)
+    const list = entry.proxies
+    if (Array.isArray(list) && list.length > 0) firsts.set(name, { first: String(list[0]), path: [...path, 'proxies', 0] })
+    else problems.error(path, `group '${name}' has no proxies (proxy-providers are not acted on yet)`)
+  }
+  for (const [name, { path }] of firsts) {
+    const seen = new Set<string>()
+    let last = name
+    while (firsts.has(last) && !seen.has(last)) {
+      seen.add(last)
+      last = firsts.get(last)!.first
+    }
+    const target = targets.get(last)
+    if (firsts.has(last)) problems.error(path, `group '${name}' contains itself: ${[...seen, last].join(' → ')}`)
+    else if (!target) problems.error(path, `there is no proxy '${last}'`, didYouMean(last, targets.keys()))
+    else problems.warn(path, `groups are not acted on yet: '${name}' always uses its first proxy, '${last}'`)
+    targets.set(name, target ?? targets.get('REJECT')!)
+  }
+}
+
+function* entries(section: unknown, problems: Problems): Generator<[Entry, Path]> {
+  if (section === undefined || section === null) return
+  if (!Array.isArray(section)) return problems.error([], `expected a list, got ${show(section)}`)
+  for (const [i, entry] of section.entries()) {
+    if (typeof entry === 'object' && entry !== null && !Array.isArray(entry)) yield [entry as Entry, [i]]
+    else problems.error([i], `expected a map with name and type, got ${show(entry)}`)
+  }
+}
+
+function readName(entry: Entry, path: Path, taken: ReadonlyMap<string, unknown>, problems: Problems): string {
+  const { name } = entry
+  if (typeof name !== 'string' && typeof name !== 'number') problems.error(at(entry, path, 'name'), 'name must be a text')
+  else if (taken.has(String(name)) && name !== 'GLOBAL') problems.error([...path, 'name'], `the name '${name}' is taken`)
+  return String(name)
+}
+
+const at = (entry: Entry, path: Path, field: string): Path => (field in entry ? [...path, field] : path)
+
+/** What was written, cut: it may be a whole subscription in one line. */
+function show(value: unknown): string {
+  const text = typeof value === 'string' ? `'${value}'` : (JSON.stringify(value) ?? String(value))
+  return text.length > 60 ? `${text.slice(0, 60)}…` : text
+}

@@ -1,0 +1,125 @@
+import { Duplex, PassThrough } from 'node:stream'
+import type { Destination, Endpoint, Outbound } from '@tun/inbound'
+import { expect, test } from 'vitest'
+import { createLog, type Level } from './log.js'
+import { Problems } from './problems.js'
+import { readProxies } from './proxies.js'
+import { type Incoming, type Mode, Router, type RouterOptions } from './router.js'
+import { readRules } from './rules.js'
+
+class FakeSocket extends PassThrough implements Incoming {
+  readonly source: Endpoint = { address: '10.0.0.2', port: 51234, family: 4 }
+  readonly rejected: string[] = []
+  private readonly controller = new AbortController()
+  readonly signal = this.controller.signal
+
+  constructor(readonly destination: Destination) {
+    super()
+  }
+  reject(reason: string): void {
+    this.rejected.push(reason)
+    this.destroy()
+  }
+}
+
+const target = (host?: string): Destination => ({ address: '198.18.0.5', port: 443, family: 4, host })
+
+function setUp(
+  rules: string[],
+  {
+    mode = 'rule' as Mode,
+    ipv6 = true,
+    level = 'info' as Level,
+    relayed = {},
+    resolve = async () => [] as { address: string; family: number }[],
+  } = {},
+) {
+  const lines: string[] = []
+  const dialled: Destination[] = []
+  const direct: Outbound = {
+    dial: async destination => {
+      dialled.push(destination)
+      return new Duplex()
+    },
+  }
+  const problems = new Problems()
+  const targets = readProxies([{ name: 's5', type: 'socks5', server: '127.0.0.1', port: 1 }], { direct }, problems)
+  const relay: RouterOptions<FakeSocket>['relay'] = async (_, upstream) => {
+    await upstream(new AbortController().signal).catch(() => {})
+    return { up: 1, down: 2, reason: 'end', ...relayed }
+  }
+  const log = createLog(level, line => lines.push(JSON.parse(/msg=(.*)/.exec(line)![1])))
+  const router = new Router<FakeSocket>({ mode, rules: readRules(rules, targets, problems), ipv6, targets, log, relay, resolve })
+  const route = async (destination: Destination) => {
+    const socket = new FakeSocket(destination)
+    router.route(socket)
+    for (let i = 0; i < 5; i++) await new Promise(setImmediate)
+    return socket
+  }
+  return { route, lines, dialled }
+}
+
+test('a connection goes where its rule says, and the log says why', async () => {
+  const { route, lines, dialled } = setUp(['DOMAIN-SUFFIX,example.org,DIRECT', 'MATCH,REJECT'])
+  await route(target('www.example.org'))
+  const refused = await route(target())
+  expect(dialled).toEqual([target('www.example.org')])
+  expect(refused.rejected).toEqual(['refused'])
+  expect(lines).toEqual([
+    '[TCP] 10.0.0.2:51234 --> www.example.org:443 match DomainSuffix(example.org) using DIRECT',
+    '[TCP] 10.0.0.2:51234 --> 198.18.0.5:443 match Match using REJECT',
+  ])
+})
+
+test('no rule at all is DIRECT', async () => {
+  const { route, lines, dialled } = setUp([])
+  await route(target())
+  expect(dialled).toHaveLength(1)
+  expect(lines).toEqual(["[TCP] 10.0.0.2:51234 --> 198.18.0.5:443 doesn't match any rule using DIRECT"])
+})
+
+test('mode direct and global pass the rules over', async () => {
+  const direct = setUp(['MATCH,REJECT'], { mode: 'direct' })
+  await direct.route(target())
+  expect(direct.dialled).toHaveLength(1)
+  const global = setUp(['MATCH,REJECT'], { mode: 'global' })
+  await global.route(target())
+  expect(global.lines[0]).toBe('[TCP] 10.0.0.2:51234 --> 198.18.0.5:443 using s5')
+})
+
+test('an IP rule before the match asks for the real address', async () => {
+  const rules = ['IP-CIDR,192.0.2.0/24,REJECT', 'MATCH,DIRECT']
+  const inside = setUp(rules, { resolve: async () => [{ address: '192.0.2.9', family: 4 }] })
+  expect((await inside.route(target('a.test'))).rejected).toEqual(['refused'])
+  const failing = setUp(rules, { resolve: () => Promise.reject(new Error('no server')) })
+  expect((await failing.route(target('a.test'))).rejected).toEqual([])
+  expect(failing.dialled).toHaveLength(1)
+})
+
+test('an application that gave up during the lookup is not routed', async () => {
+  let answer = (_: never[]) => {}
+  const { route, dialled } = setUp(['IP-CIDR,192.0.2.0/24,REJECT', 'MATCH,DIRECT'], {
+    resolve: () => new Promise(resolve => (answer = resolve)),
+  })
+  const socket = await route(target('a.test'))
+  socket.destroy()
+  answer([])
+  await new Promise(setImmediate)
+  expect([socket.rejected, dialled]).toEqual([[], []])
+})
+
+test('a failed dial is a warning; what ends later is for debugging', async () => {
+  const failed = setUp([], { level: 'warning', relayed: { reason: 'dial-failed', error: new Error('no route') } })
+  await failed.route(target())
+  expect(failed.lines).toEqual(['[TCP] dial DIRECT 10.0.0.2:51234 --> 198.18.0.5:443 error: no route'])
+  const reset = setUp([], { level: 'debug', relayed: { error: new Error('read ECONNRESET') } })
+  await reset.route(target())
+  expect(reset.lines[1]).toBe('[TCP] 10.0.0.2:51234 --> 198.18.0.5:443 closed: read ECONNRESET, 1 bytes up, 2 down')
+})
+
+test('without ipv6 an IPv6 address is unreachable at once; a name is not its fake address', async () => {
+  const { route, dialled } = setUp([], { ipv6: false })
+  expect((await route({ address: '2001:db8::1', port: 443, family: 6 })).rejected).toEqual(['net-unreachable'])
+  await route({ address: 'fc00::1', port: 443, family: 6, host: 'a.test' })
+  expect(dialled).toHaveLength(1)
+})

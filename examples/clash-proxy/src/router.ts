@@ -1,0 +1,76 @@
+// Owns: the way of a connection: inbound → rule → outbound.
+
+import type { Duplex } from 'node:stream'
+import { type Destination, type Endpoint, formatDestination, type RelayResult, type ResolvedAddress } from '@tun/inbound'
+import type { Log } from './log.js'
+import type { RejectReason, Target, Targets } from './proxies.js'
+import type { Rule, Rules } from './rules.js'
+
+export const MODES = ['rule', 'global', 'direct'] as const
+export type Mode = (typeof MODES)[number]
+
+/** What the router needs of a `TunSocket`. */
+export interface Incoming extends Duplex {
+  readonly source: Endpoint
+  readonly destination: Destination
+  readonly signal: AbortSignal
+  reject(reason: RejectReason): void
+}
+
+export interface RouterOptions<S extends Incoming> {
+  mode: Mode
+  /** False: IPv6 is refused at once, so that applications fall back to IPv4 without waiting. */
+  ipv6: boolean
+  rules: Rules
+  targets: Targets
+  log: Log
+  relay(socket: S, upstream: (signal: AbortSignal) => Promise<Duplex>): Promise<RelayResult>
+  /** Real addresses of a name, for IP rules. */
+  resolve(host: string, signal?: AbortSignal): Promise<readonly ResolvedAddress[]>
+}
+
+export class Router<S extends Incoming> {
+  constructor(private readonly options: RouterOptions<S>) {}
+
+  /** Decides at once, but for a name that an IP rule asks about: that one is looked up while the application waits in its connect. */
+  route(socket: S): void {
+    const { mode, ipv6, rules, targets } = this.options
+    const { destination } = socket
+    if (!ipv6 && destination.family === 6 && destination.host === undefined) socket.reject('net-unreachable')
+    else if (mode !== 'rule') this.use(socket, targets.get(mode === 'global' ? 'GLOBAL' : 'DIRECT')!, undefined)
+    else if (rules.wantsAddress(destination)) void this.routeByAddress(socket, destination.host!)
+    else this.follow(socket, rules.find(destination))
+  }
+
+  private async routeByAddress(socket: S, host: string): Promise<void> {
+    let resolved: string | undefined
+    try {
+      resolved = (await this.options.resolve(host, socket.signal))[0]?.address
+    } catch (error) {
+      this.options.log.debug?.(`[DNS] resolve ${host} error: ${(error as Error).message}`) // IP rules do not match, as in mihomo
+    }
+    if (!socket.destroyed) this.follow(socket, this.options.rules.find(socket.destination, resolved))
+  }
+
+  private follow(socket: S, rule: Rule | undefined): void {
+    this.use(socket, rule ? rule.target : this.options.targets.get('DIRECT')!, rule)
+  }
+
+  private use(socket: S, target: Target, rule: Rule | undefined): void {
+    const { log, mode, relay } = this.options
+    if (log.info) {
+      const why = rule ? ` match ${rule.label}` : mode === 'rule' ? " doesn't match any rule" : ''
+      log.info(`[TCP] ${way(socket)}${why} using ${target.name}`)
+    }
+    const { outbound } = target
+    if (!outbound) return socket.reject(target.reject)
+    void relay(socket, signal => outbound.dial(socket.destination, signal)).then(({ up, down, reason, error }) => {
+      if (reason === 'dial-failed') log.warning?.(`[TCP] dial ${target.name} ${way(socket)} error: ${error?.message}`)
+      else log.debug?.(`[TCP] ${way(socket)} closed: ${error ? error.message : reason}, ${up} bytes up, ${down} down`)
+    })
+  }
+}
+
+function way({ source, destination }: Incoming): string {
+  return `${formatDestination(source)} --> ${formatDestination(destination)}`
+}

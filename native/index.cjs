@@ -1,0 +1,28 @@
+'use strict'
+// Owns: finding and loading the addon. Requiring this file never throws; using it without a build does, with the fix.
+
+const path = require('node:path')
+
+let addon
+
+function load() {
+  if (addon) return addon
+  try {
+    // TUN_NATIVE_ROOT: another build of the same sources, e.g. with sanitizers (scripts/asan.mjs).
+    addon = require('node-gyp-build')(process.env.TUN_NATIVE_ROOT || __dirname)
+  } catch (cause) {
+    // node-gyp-build's own error has no code.
+    const hint = `install a C++ compiler (Debian: apt-get install build-essential), then: node ${path.join(__dirname, 'scripts', 'install.mjs')}`
+    const error = new Error(`the native part of @tun/native cannot be loaded on ${process.platform}-${process.arch}; ${hint}`, { cause })
+    error.code = 'ERR_TUN_NATIVE_UNAVAILABLE'
+    error.hint = hint
+    throw error
+  }
+  return addon
+}
+
+exports.load = () => void load()
+exports.open = (target, options) => load().open(target, options)
+exports.socketpair = type => load().socketpair(type)
+exports.checksum = bytes => load().checksum(bytes)
+exports.verify = packet => load().verify(packet)

@@ -1,0 +1,77 @@
+// Owns: the types of the addon. Numbers and columns are those of PacketBatch (@tun/stack); read that file first.
+
+export type Ownership = 'take' | 'borrow' | 'dup'
+
+export interface OpenOptions {
+  /** Ask for IFF_VNET_HDR and the offloads behind it. Default true; without success the device is plain. */
+  offload?: boolean
+  /** Bytes. Set if different; see `Tun.mtuDenied`. For sockets: what `mtu` answers (default 1500). */
+  mtu?: number
+  /** Bring the NIC up where that is allowed. Default false. */
+  up?: boolean
+}
+
+/** `code` is the errno's name, `errno` negative as in Node, `detail` what the descriptor or NIC is if that is the reason. */
+export interface NativeError extends Error {
+  code: string
+  errno: number
+  syscall: string
+  detail?: string
+}
+
+export interface Tun {
+  /** The NIC's name, for sockets `fdN`. */
+  readonly name: string
+  readonly kind: 'tun' | 'socket'
+  /** It has a vnet header: rows with CSUM_PARTIAL and gsoSize go to the kernel as they are. Without, they are completed and cut here. */
+  readonly offload: boolean
+  /** The TUN_F_* bits in force for receiving. */
+  readonly offloadSet: number
+  /** The NIC did not exist before and goes with us. */
+  readonly created: boolean
+  readonly persistent: boolean
+  /** Setting the MTU was not permitted: the NIC is configured by somebody else. */
+  readonly mtuDenied: boolean
+  /** Bytes; asked of the kernel at every access. */
+  readonly mtu: number
+  readonly isUp: boolean
+
+  /**
+   * Reads packets into `slab` behind `used`, a row each from `count` on, and answers how many. table[0] status, table[1] errno,
+   * table[2] the new `used`. Throws TypeError (ERR_TUN_BUFFER) for a detached or too small array, never for what the NIC did.
+   */
+  read(slab: Uint8Array, used: number, table: Int32Array, count: number, capacity: number): number
+
+  /**
+   * Writes rows [first, count) and answers how many are done. table[0] status, table[1] errno, table[3] rows refused (of those done),
+   * table[4] segments already out of the row that was blocked (kept between calls, valid while table[0] stays BLOCKED).
+   */
+  write(
+    headers: Uint8Array,
+    table: Int32Array,
+    capacity: number,
+    pieceCapacity: number,
+    first: number,
+    count: number,
+    pieces: readonly Uint8Array[],
+  ): number
+
+  /** Readable 1, writable 2, level triggered; 0 stops. A device that ended is not polled any more. */
+  watch(events: 0): void
+  watch(events: number, callback: (events: number) => void): void
+  ref(): void
+  unref(): void
+  /** Idempotent; also within the callback. */
+  close(): void
+}
+
+/** Throws NativeError, or an Error with code ERR_TUN_NATIVE_UNAVAILABLE or ERR_TUN_UNSUPPORTED_PLATFORM. */
+export function open(target: { name: string } | { fd: number; ownership?: Ownership }, options?: OpenOptions): Tun
+/** Loads the addon now; throws ERR_TUN_NATIVE_UNAVAILABLE if there is none. */
+export function load(): void
+/** Two connected AF_UNIX descriptors, the ends of a socket device. */
+export function socketpair(type?: 'dgram' | 'seqpacket' | 'stream'): [number, number]
+/** The Internet checksum of `bytes` (RFC 1071). */
+export function checksum(bytes: Uint8Array): number
+/** CSUM_GOOD (2), CSUM_BAD (4), or 0 where nothing can be verified (fragments, other protocols). */
+export function verify(packet: Uint8Array): number

@@ -1,0 +1,309 @@
+// Owns: the N-API glue: arguments checked, typed arrays looked up afresh at every call (one may have been detached since
+// the last), errors with code, errno and syscall. Setting up goes through node-addon-api, the data path through napi_*.
+
+#include <napi.h>
+
+#include <cerrno>
+#include <memory>
+#include <string>
+#include <vector>
+
+#include "checksum.h"
+#include "tun.h"
+#include "watcher.h"
+
+namespace tun {
+
+namespace {
+
+std::string nameOf(int error) {
+  if (error == 77) return "EBADFD";  // unknown to libuv
+  char buffer[64];
+  return uv_err_name_r(-error, buffer, sizeof buffer);
+}
+
+Napi::Error systemError(Napi::Env env, const Failure& failure) {
+  const bool unsupported = std::string(failure.detail) == "unsupported-platform";
+  const std::string code = unsupported ? "ERR_TUN_UNSUPPORTED_PLATFORM" : nameOf(failure.error);
+  Napi::Error error = Napi::Error::New(env, code + ": " + failure.syscall);
+  error.Set("code", code);
+  error.Set("errno", Napi::Number::New(env, -failure.error));  // negative, as Node's own
+  error.Set("syscall", failure.syscall);
+  if (failure.detail[0] != 0) error.Set("detail", failure.detail);
+  return error;
+}
+
+napi_value throwArgument(napi_env env, const char* message) {
+  napi_throw_type_error(env, "ERR_TUN_BUFFER", message);
+  return nullptr;
+}
+
+struct Bytes {
+  uint8_t* data = nullptr;
+  size_t length = 0;
+};
+
+bool getArray(napi_env env, napi_value value, napi_typedarray_type wanted, Bytes& out) {
+  bool is = false;
+  if (napi_is_typedarray(env, value, &is) != napi_ok || !is) return false;
+  napi_typedarray_type type;
+  size_t length = 0;
+  void* data = nullptr;
+  if (napi_get_typedarray_info(env, value, &type, &length, &data, nullptr, nullptr) != napi_ok || type != wanted) return false;
+  if (data == nullptr) length = 0;  // detached
+  out = {static_cast<uint8_t*>(data), length};
+  return true;
+}
+
+bool getSize(napi_env env, napi_value value, size_t& out) {
+  int64_t number = 0;
+  if (napi_get_value_int64(env, value, &number) != napi_ok || number < 0 || number > INT32_MAX) return false;
+  out = static_cast<size_t>(number);
+  return true;
+}
+
+}  // namespace
+
+class TunObject final : public Napi::ObjectWrap<TunObject> {
+ public:
+  static Napi::Function define(Napi::Env env) {
+    return DefineClass(env, "Tun",
+                       {InstanceAccessor<&TunObject::getMtu>("mtu"), InstanceAccessor<&TunObject::getIsUp>("isUp"),
+                        raw("read", read), raw("write", write), InstanceMethod<&TunObject::watch>("watch"),
+                        InstanceMethod<&TunObject::ref>("ref"), InstanceMethod<&TunObject::unref>("unref"),
+                        InstanceMethod<&TunObject::closeMethod>("close")});
+  }
+
+  explicit TunObject(const Napi::CallbackInfo& info) : Napi::ObjectWrap<TunObject>(info) {
+    if (info.Length() != 1 || !info[0].IsExternal()) throw Napi::TypeError::New(info.Env(), "use open()");
+    tun.reset(info[0].As<Napi::External<Tun>>().Data());
+    Napi::Object self = info.This().As<Napi::Object>();
+    const Napi::Env env = info.Env();
+    self.Set("name", tun->name);
+    self.Set("kind", tun->socket ? "socket" : "tun");
+    self.Set("offload", Napi::Boolean::New(env, tun->offload.vnet));
+    self.Set("offloadSet", Napi::Number::New(env, tun->offload.set));
+    self.Set("created", Napi::Boolean::New(env, tun->created));
+    self.Set("persistent", Napi::Boolean::New(env, tun->persistent));
+    self.Set("mtuDenied", Napi::Boolean::New(env, tun->mtuDenied));
+  }
+
+  ~TunObject() override { closeAll(); }
+
+ private:
+  static Napi::ClassPropertyDescriptor<TunObject> raw(const char* name, napi_callback method) {
+    napi_property_descriptor descriptor{};
+    descriptor.utf8name = name;
+    descriptor.method = method;
+    descriptor.attributes = napi_default_method;
+    return descriptor;
+  }
+
+  static TunObject* unwrap(napi_env env, napi_value self) {
+    // V8 has checked that `self` is of this class (the method's signature) before it called us.
+    void* object = nullptr;
+    return napi_unwrap(env, self, &object) == napi_ok ? static_cast<TunObject*>(object) : nullptr;
+  }
+
+  // read(slab, used, table, count, capacity): number of rows
+  static napi_value read(napi_env env, napi_callback_info info) {
+    size_t argc = 5;
+    napi_value args[5], self;
+    if (napi_get_cb_info(env, info, &argc, args, &self, nullptr) != napi_ok) return nullptr;
+    TunObject* object = unwrap(env, self);
+    Bytes slab, table;
+    size_t used, count, capacity;
+    if (object == nullptr || argc < 5 || !getArray(env, args[0], napi_uint8_array, slab) || !getSize(env, args[1], used) ||
+        !getArray(env, args[2], napi_int32_array, table) || !getSize(env, args[3], count) || !getSize(env, args[4], capacity)) {
+      return throwArgument(env, "read(slab: Uint8Array, used, table: Int32Array, count, capacity)");
+    }
+    if (table.length < Batch::wordsNeeded(capacity, 0)) return throwArgument(env, "table is detached or too small for its capacity");
+    if (slab.length == 0 || slab.length > INT32_MAX || used > slab.length) return throwArgument(env, "slab is detached or too small");
+    Batch batch(reinterpret_cast<int32_t*>(table.data), capacity, 0);
+    if (count > capacity) return throwArgument(env, "count is beyond capacity");
+    const size_t rows = object->tun->read(slab.data, slab.length, used, batch, count) - count;
+    if (object->tun->ended) object->stopWatching();
+    napi_value result = nullptr;
+    napi_create_uint32(env, static_cast<uint32_t>(rows), &result);
+    return result;
+  }
+
+  // write(headers, table, capacity, pieceCapacity, first, count, pieces): number of rows done
+  static napi_value write(napi_env env, napi_callback_info info) {
+    size_t argc = 7;
+    napi_value args[7], self;
+    if (napi_get_cb_info(env, info, &argc, args, &self, nullptr) != napi_ok) return nullptr;
+    TunObject* object = unwrap(env, self);
+    Bytes headers, table;
+    size_t capacity, pieceCapacity, first, count;
+    bool isArray = false;
+    uint32_t pieceTotal = 0;
+    if (object == nullptr || argc < 7 || !getArray(env, args[0], napi_uint8_array, headers) ||
+        !getArray(env, args[1], napi_int32_array, table) || !getSize(env, args[2], capacity) || !getSize(env, args[3], pieceCapacity) ||
+        !getSize(env, args[4], first) || !getSize(env, args[5], count) || napi_is_array(env, args[6], &isArray) != napi_ok || !isArray ||
+        napi_get_array_length(env, args[6], &pieceTotal) != napi_ok) {
+      return throwArgument(env, "write(headers: Uint8Array, table: Int32Array, capacity, pieceCapacity, first, count, pieces: Uint8Array[])");
+    }
+    if (table.length < Batch::wordsNeeded(capacity, pieceCapacity)) return throwArgument(env, "table is detached or too small for its capacity");
+    if (headers.length == 0) return throwArgument(env, "headers are detached");
+    if (count > capacity || first > count) return throwArgument(env, "rows are beyond capacity");
+
+    // Pieces of rows that are already out are not looked at: their owners may have them back.
+    Batch batch(reinterpret_cast<int32_t*>(table.data), capacity, pieceCapacity);
+    const uint32_t from = first < count && batch.pieceAt(first) > 0 ? static_cast<uint32_t>(batch.pieceAt(first)) : 0;
+    object->pieces.assign(pieceTotal, Span{nullptr, 0});
+    napi_handle_scope scope;
+    if (napi_open_handle_scope(env, &scope) != napi_ok) return nullptr;
+    bool fine = true;
+    for (uint32_t i = from; i < pieceTotal && fine; i++) {
+      napi_value piece;
+      Bytes bytes;
+      fine = napi_get_element(env, args[6], i, &piece) == napi_ok && getArray(env, piece, napi_uint8_array, bytes);
+      object->pieces[i] = {bytes.data, bytes.length};
+    }
+    napi_close_handle_scope(env, scope);
+    if (!fine) return throwArgument(env, "pieces must be Uint8Arrays");
+
+    const size_t done = object->tun->write({headers.data, headers.length}, object->pieces, batch, first, count);
+    napi_value result = nullptr;
+    napi_create_uint32(env, static_cast<uint32_t>(done), &result);
+    return result;
+  }
+
+  // watch(events, callback?): readable 1, writable 2; 0 stops
+  void watch(const Napi::CallbackInfo& info) {
+    const Napi::Env env = info.Env();
+    const int events = info[0].IsNumber() ? info[0].As<Napi::Number>().Int32Value() : -1;
+    if (events < 0 || events > 3) throw Napi::TypeError::New(env, "watch(events: 0 to 3, callback)");
+    if (events == 0 || tun->ended || tun->descriptor() < 0) return stopWatching();
+    if (!info[1].IsFunction()) throw Napi::TypeError::New(env, "watch(events: 0 to 3, callback)");
+    int error = 0;
+    if (watcher == nullptr) {
+      watcher = Watcher::create(env, tun->descriptor(), [this] { closeAll(); }, error);
+      if (watcher == nullptr) throw systemError(env, {error < 0 ? -error : ENOMEM, "poll", "poll"});
+      watcher->setReferenced(referenced);
+    }
+    error = watcher->watch(events, info.This(), info[1]);
+    if (error < 0) throw systemError(env, {-error, "poll", "poll"});
+  }
+
+  void ref(const Napi::CallbackInfo&) { setReferenced(true); }
+  void unref(const Napi::CallbackInfo&) { setReferenced(false); }
+  void closeMethod(const Napi::CallbackInfo&) { closeAll(); }
+  Napi::Value getMtu(const Napi::CallbackInfo& info) { return Napi::Number::New(info.Env(), tun->mtu()); }
+  Napi::Value getIsUp(const Napi::CallbackInfo& info) { return Napi::Boolean::New(info.Env(), tun->isUp()); }
+
+  void setReferenced(bool value) {
+    referenced = value;
+    if (watcher != nullptr) watcher->setReferenced(value);
+  }
+
+  void stopWatching() {
+    if (watcher != nullptr) watcher->stop();
+  }
+
+  void closeAll() {
+    if (watcher != nullptr) watcher->close();  // before the descriptor, libuv's rule
+    watcher = nullptr;
+    if (tun) tun->close();
+  }
+
+  std::unique_ptr<Tun> tun;
+  Watcher* watcher = nullptr;
+  bool referenced = true;
+  std::vector<Span> pieces;
+};
+
+namespace {
+
+int integerOption(Napi::Env env, const Napi::Object& options, const char* key, int fallback) {
+  const Napi::Value value = options.Get(key);
+  if (value.IsUndefined()) return fallback;
+  if (!value.IsNumber()) throw Napi::TypeError::New(env, std::string(key) + " must be a number");
+  return value.As<Napi::Number>().Int32Value();
+}
+
+bool flagOption(const Napi::Object& options, const char* key, bool fallback) {
+  const Napi::Value value = options.Get(key);
+  return value.IsUndefined() ? fallback : value.ToBoolean().Value();
+}
+
+// open({ name } | { fd, ownership }, { offload, mtu, up }): Tun
+Napi::Value open(const Napi::CallbackInfo& info) {
+  const Napi::Env env = info.Env();
+  if (!info[0].IsObject()) throw Napi::TypeError::New(env, "open({ name } | { fd, ownership }, options)");
+  const Napi::Object target = info[0].As<Napi::Object>();
+  const Napi::Object options = info[1].IsObject() ? info[1].As<Napi::Object>() : Napi::Object::New(env);
+  OpenRequest request;
+  request.offload = flagOption(options, "offload", true);
+  request.mtu = integerOption(env, options, "mtu", 0);
+  request.up = flagOption(options, "up", false);
+  if (target.Get("name").IsString()) {
+    request.name = target.Get("name").As<Napi::String>().Utf8Value();
+    if (request.name.empty()) throw Napi::TypeError::New(env, "name must not be empty");
+  } else {
+    request.fd = integerOption(env, target, "fd", -1);
+    const Napi::Value ownership = target.Get("ownership");
+    const std::string word = ownership.IsString() ? ownership.As<Napi::String>().Utf8Value() : "take";
+    if (word != "take" && word != "borrow" && word != "dup") throw Napi::TypeError::New(env, "ownership must be take, borrow or dup");
+    request.ownership = word == "take" ? Ownership::TAKE : word == "dup" ? Ownership::DUP : Ownership::BORROW;
+  }
+  Failure failure;
+  std::unique_ptr<Tun> tun = Tun::open(request, failure);
+  if (!tun) throw systemError(env, failure);
+  // From here on the object owns it: its constructor takes the pointer first of all.
+  return env.GetInstanceData<Napi::FunctionReference>()->New({Napi::External<Tun>::New(env, tun.release())});
+}
+
+Napi::Value socketPair(const Napi::CallbackInfo& info) {
+  const std::string type = info[0].IsString() ? info[0].As<Napi::String>().Utf8Value() : "seqpacket";
+  int ends[2];
+  Failure failure;
+  if (!makeSocketPair(type, ends, failure)) throw systemError(info.Env(), failure);
+  Napi::Array result = Napi::Array::New(info.Env(), 2);
+  result.Set(0u, ends[0]);
+  result.Set(1u, ends[1]);
+  return result;
+}
+
+Bytes bytesArgument(const Napi::CallbackInfo& info) {
+  Bytes bytes;
+  if (info.Length() < 1 || !getArray(info.Env(), info[0], napi_uint8_array, bytes)) {
+    throw Napi::TypeError::New(info.Env(), "expected a Uint8Array");
+  }
+  return bytes;
+}
+
+// checksum(bytes): the value for a checksum field over them (RFC 1071), as a big-endian number
+Napi::Value checksum(const Napi::CallbackInfo& info) {
+  const Bytes bytes = bytesArgument(info);
+  Sum sum;
+  sum.add(bytes.data, bytes.length);
+  const uint16_t value = sum.complement();
+  uint8_t order[2];
+  std::memcpy(order, &value, 2);
+  return Napi::Number::New(info.Env(), order[0] << 8 | order[1]);
+}
+
+// verify(packet): CSUM_GOOD, CSUM_BAD or 0
+Napi::Value verify(const Napi::CallbackInfo& info) {
+  const Bytes bytes = bytesArgument(info);
+  return Napi::Number::New(info.Env(), verifyChecksum(bytes.data, bytes.length));
+}
+
+Napi::Object init(Napi::Env env, Napi::Object exports) {
+  env.SetInstanceData(new Napi::FunctionReference(Napi::Persistent(TunObject::define(env))));
+  exports.Set("open", Napi::Function::New<open>(env, "open"));
+  exports.Set("socketpair", Napi::Function::New<socketPair>(env, "socketpair"));
+  exports.Set("checksum", Napi::Function::New<checksum>(env, "checksum"));
+  exports.Set("verify", Napi::Function::New<verify>(env, "verify"));
+  return exports;
+}
+
+}  // namespace
+
+}  // namespace tun
+
+Napi::Object initTunNative(Napi::Env env, Napi::Object exports) { return tun::init(env, exports); }
+
+NODE_API_MODULE(NODE_GYP_MODULE_NAME, initTunNative)

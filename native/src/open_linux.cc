@@ -1,0 +1,304 @@
+// Owns: opening, describing, configuring and closing. Order of calls: open, TUNSETIFF, O_NONBLOCK, only then poll
+// (polling before TUNSETIFF reports EPOLLERR). Header size and offloads are state of the NIC that outlives us.
+// Read first: __tun_chr_ioctl and tun_set_iff in drivers/net/tun.c, netdevice(7).
+
+#include <errno.h>
+#include <fcntl.h>
+#include <linux/ethtool.h>
+#include <linux/if_tun.h>
+#include <linux/sockios.h>
+#include <net/if.h>
+#include <sched.h>
+#include <string.h>
+#include <sys/ioctl.h>
+#include <sys/socket.h>
+#include <sys/stat.h>
+#include <sys/un.h>
+#include <unistd.h>
+
+#include <thread>
+
+#include "tun_linux.h"
+
+#ifndef TUNGETDEVNETNS  // Linux 5.2
+#define TUNGETDEVNETNS _IO('T', 227)
+#endif
+
+namespace tun {
+
+namespace {
+
+// Linux 6.2; older headers lack them.
+constexpr unsigned USO4 = 0x20, USO6 = 0x40;
+constexpr unsigned OFFLOADS[] = {TUN_F_CSUM | TUN_F_TSO4 | TUN_F_TSO6 | USO4 | USO6, TUN_F_CSUM | TUN_F_TSO4 | TUN_F_TSO6, TUN_F_CSUM, 0};
+
+constexpr int DEFAULT_MTU = 1500;
+
+bool fail(Failure& failure, const char* syscall, const char* detail = "") {
+  failure = {errno, syscall, detail};
+  return false;
+}
+
+void copyName(char (&to)[IFNAMSIZ], const std::string& name) {
+  memset(to, 0, IFNAMSIZ);
+  memcpy(to, name.data(), name.size() < IFNAMSIZ ? name.size() : IFNAMSIZ - 1);
+}
+
+/** What a NIC of this name is: "" none, "tun", "tap" or "other". */
+const char* kindOfNic(const std::string& name) {
+  const int probe = ::socket(AF_INET, SOCK_DGRAM | SOCK_CLOEXEC, 0);
+  if (probe < 0) return "";
+  ifreq request{};
+  copyName(request.ifr_name, name);
+  const char* kind = "";
+  if (ioctl(probe, SIOCGIFFLAGS, &request) == 0) {
+    kind = "other";
+    ethtool_drvinfo driver{};
+    driver.cmd = ETHTOOL_GDRVINFO;
+    request.ifr_data = reinterpret_cast<char*>(&driver);
+    if (ioctl(probe, SIOCETHTOOL, &request) == 0 && strcmp(driver.driver, "tun") == 0) {
+      kind = strcmp(driver.bus_info, "tap") == 0 ? "tap" : "tun";
+    }
+  }
+  ::close(probe);
+  return kind;
+}
+
+bool setNonBlocking(int fd, bool& wasBlocking) {
+  const int flags = fcntl(fd, F_GETFL);
+  if (flags < 0) return false;
+  wasBlocking = !(flags & O_NONBLOCK);
+  return !wasBlocking || fcntl(fd, F_SETFL, flags | O_NONBLOCK) == 0;
+}
+
+/** A datagram socket in the network namespace `ns`, made by a thread which goes there and ends. */
+int socketIn(int ns) {
+  int made = -1;
+  std::thread visitor([&] {
+    if (setns(ns, CLONE_NEWNET) == 0) made = ::socket(AF_INET, SOCK_DGRAM | SOCK_CLOEXEC, 0);
+  });
+  visitor.join();
+  return made;
+}
+
+}  // namespace
+
+std::unique_ptr<Tun> Tun::open(const OpenRequest& request, Failure& failure) {
+  auto tun = std::make_unique<LinuxTun>();
+  const bool opened = request.name.empty() ? tun->openDescriptor(request, failure) : tun->openName(request, failure);
+  if (!opened) return nullptr;
+  return tun;
+}
+
+bool LinuxTun::openName(const OpenRequest& request, Failure& failure) {
+  if (request.name.size() >= IFNAMSIZ) {
+    errno = ENAMETOOLONG;
+    return fail(failure, "TUNSETIFF");
+  }
+  const char* existing = kindOfNic(request.name);
+  fd = ::open("/dev/net/tun", O_RDWR | O_CLOEXEC);
+  if (fd < 0) return fail(failure, "open");
+
+  int error = 0;
+  bool vnet = request.offload;
+  bool attached = attach(request.name, static_cast<short>(IFF_TUN | IFF_NO_PI | (vnet ? IFF_VNET_HDR : 0)), error);
+  if (!attached && vnet && error == EINVAL) {
+    vnet = false;
+    attached = attach(request.name, IFF_TUN | IFF_NO_PI, error);
+  }
+  if (!attached) {
+    errno = error;
+    return fail(failure, "TUNSETIFF", existing);
+  }
+  created = existing[0] == 0;
+  offload.vnet = vnet;
+
+  ifreq flags{};
+  persistent = ioctl(fd, TUNGETIFF, &flags) == 0 && (flags.ifr_flags & IFF_PERSIST);
+  int size = static_cast<int>(VNET_HEADER);
+  if (ioctl(fd, TUNSETVNETHDRSZ, &size) < 0 && vnet) return fail(failure, "TUNSETVNETHDRSZ");
+  negotiateOffload(vnet);
+  vnetLength = vnet ? VNET_HEADER : 0;
+
+  bool wasBlocking;
+  if (!setNonBlocking(fd, wasBlocking)) return fail(failure, "fcntl");
+  openControl(false);
+  return configure(request, failure);
+}
+
+bool LinuxTun::attach(const std::string& wanted, short flags, int& error) {
+  ifreq request{};
+  copyName(request.ifr_name, wanted);
+  request.ifr_flags = flags;
+  if (ioctl(fd, TUNSETIFF, &request) < 0) {
+    error = errno;
+    return false;
+  }
+  name = request.ifr_name;
+  return true;
+}
+
+void LinuxTun::negotiateOffload(bool wanted) {
+  if (!wanted) {
+    ioctl(fd, TUNSETOFFLOAD, 0ul);
+    return;
+  }
+  for (const unsigned set : OFFLOADS) {
+    if (ioctl(fd, TUNSETOFFLOAD, static_cast<unsigned long>(set)) < 0) continue;
+    offload.set = set;
+    offload.udp = set & USO4;
+    return;
+  }
+}
+
+bool LinuxTun::openDescriptor(const OpenRequest& request, Failure& failure) {
+  struct stat status;
+  if (fstat(request.fd, &status) < 0) return fail(failure, "fstat");
+  fd = request.fd;
+  closesDescriptor = false;  // not before all went well: a failed open leaves the caller's descriptor alone
+  if (!(S_ISSOCK(status.st_mode) ? describeSocket(failure) : describeDescriptor(failure))) {
+    if (failure.detail[0] == 0) {
+      failure.detail = S_ISREG(status.st_mode)    ? "file"
+                       : S_ISFIFO(status.st_mode) ? "pipe"
+                       : S_ISDIR(status.st_mode)  ? "directory"
+                                                  : "other-device";
+    }
+    return false;
+  }
+  if (request.ownership == Ownership::DUP) {
+    const int copy = fcntl(request.fd, F_DUPFD_CLOEXEC, 0);
+    if (copy < 0) return fail(failure, "fcntl");
+    fd = copy;
+    closesDescriptor = true;
+  }
+  if (!setNonBlocking(fd, restoresBlocking)) return fail(failure, "fcntl");
+  if (!socket) {
+    negotiateOffload(inheritedVnet && request.offload);
+    offload.vnet = inheritedVnet;
+    openControl(true);
+  }
+  if (!configure(request, failure)) return false;
+  if (request.ownership == Ownership::TAKE) {
+    closesDescriptor = true;
+    fcntl(fd, F_SETFD, FD_CLOEXEC);
+  }
+  return true;
+}
+
+bool LinuxTun::describeDescriptor(Failure& failure) {
+  ifreq request{};
+  if (ioctl(fd, TUNGETIFF, &request) < 0) return fail(failure, "TUNGETIFF", errno == EBADFD ? "unattached" : "");
+  errno = EINVAL;
+  const int flags = static_cast<uint16_t>(request.ifr_flags);
+  if (!(flags & IFF_TUN)) return fail(failure, "TUNGETIFF", "tap");
+  if (!(flags & IFF_NO_PI)) return fail(failure, "TUNGETIFF", "packet-info");
+  name = request.ifr_name;
+  persistent = flags & IFF_PERSIST;
+  if (flags & IFF_VNET_HDR) {
+    int size = 0;
+    if (ioctl(fd, TUNGETVNETHDRSZ, &size) < 0) return fail(failure, "TUNGETVNETHDRSZ");
+    errno = EINVAL;
+    if (size < static_cast<int>(VNET_HEADER) || size > static_cast<int>(VNET_HEADER_MAX)) {
+      return fail(failure, "TUNGETVNETHDRSZ", "vnet-header-size");
+    }
+    inheritedVnet = true;
+    vnetLength = static_cast<size_t>(size);
+  }
+  return true;
+}
+
+bool LinuxTun::describeSocket(Failure& failure) {
+  sockaddr_storage address{};
+  socklen_t length = sizeof address;
+  if (getsockname(fd, reinterpret_cast<sockaddr*>(&address), &length) < 0) return fail(failure, "getsockname", "other-socket");
+  int type = 0;
+  length = sizeof type;
+  if (getsockopt(fd, SOL_SOCKET, SO_TYPE, &type, &length) < 0) return fail(failure, "getsockopt", "other-socket");
+  errno = EINVAL;
+  if (address.ss_family != AF_UNIX) return fail(failure, "getsockname", "other-socket");
+  if (type != SOCK_DGRAM && type != SOCK_SEQPACKET) return fail(failure, "getsockopt", "stream-socket");
+  length = sizeof address;
+  if (getpeername(fd, reinterpret_cast<sockaddr*>(&address), &length) < 0) return fail(failure, "getpeername", "unconnected-socket");
+  socket = true;
+  datagramSocket = type == SOCK_DGRAM;
+  name = "fd" + std::to_string(fd);
+  return true;
+}
+
+// An inherited TUN may live in another network namespace, where the name means another NIC or none.
+void LinuxTun::openControl(bool inherited) {
+  const int theirs = inherited ? ioctl(fd, TUNGETDEVNETNS) : -1;
+  if (theirs < 0) {
+    control = ::socket(AF_INET, SOCK_DGRAM | SOCK_CLOEXEC, 0);
+    return;
+  }
+  struct stat here, there;
+  const bool same = stat("/proc/thread-self/ns/net", &here) == 0 && fstat(theirs, &there) == 0 && here.st_ino == there.st_ino;
+  control = same ? ::socket(AF_INET, SOCK_DGRAM | SOCK_CLOEXEC, 0) : socketIn(theirs);
+  ::close(theirs);
+}
+
+bool LinuxTun::configure(const OpenRequest& request, Failure& failure) {
+  configuredMtu = request.mtu > 0 ? request.mtu : DEFAULT_MTU;
+  if (socket || control < 0) return true;
+  if (request.mtu > 0 && request.mtu != mtu()) {
+    ifreq change{};
+    copyName(change.ifr_name, name);
+    change.ifr_mtu = request.mtu;
+    if (ioctl(control, SIOCSIFMTU, &change) < 0) {
+      // Somebody else's NIC is configured by somebody else.
+      if (created || (errno != EPERM && errno != ENODEV)) return fail(failure, "SIOCSIFMTU");
+      mtuDenied = true;
+    }
+  }
+  if (request.up && !isUp()) {
+    ifreq change{};
+    copyName(change.ifr_name, name);
+    if (ioctl(control, SIOCGIFFLAGS, &change) == 0) {
+      change.ifr_flags = static_cast<short>(change.ifr_flags | IFF_UP);
+      if (ioctl(control, SIOCSIFFLAGS, &change) < 0 && created) return fail(failure, "SIOCSIFFLAGS");
+    }
+  }
+  return true;
+}
+
+int LinuxTun::mtu() {
+  ifreq request{};
+  copyName(request.ifr_name, name);
+  if (socket || control < 0 || ioctl(control, SIOCGIFMTU, &request) < 0) return configuredMtu;
+  return request.ifr_mtu;
+}
+
+bool LinuxTun::isUp() {
+  if (fd < 0) return false;
+  if (socket || control < 0) return true;
+  ifreq request{};
+  copyName(request.ifr_name, name);
+  return ioctl(control, SIOCGIFFLAGS, &request) == 0 && (request.ifr_flags & IFF_UP);
+}
+
+void LinuxTun::close() {
+  if (fd < 0) return;
+  if (!socket && offload.vnet) {
+    // The next user of the NIC, or of a lent descriptor, must not get unfinished checksums it did not ask for.
+    ioctl(fd, TUNSETOFFLOAD, 0ul);
+    int size = static_cast<int>(VNET_HEADER);
+    if (!inheritedVnet) ioctl(fd, TUNSETVNETHDRSZ, &size);
+  }
+  if (restoresBlocking) {
+    const int flags = fcntl(fd, F_GETFL);
+    if (flags >= 0) fcntl(fd, F_SETFL, flags & ~O_NONBLOCK);
+  }
+  if (closesDescriptor) ::close(fd);
+  if (control >= 0) ::close(control);
+  fd = -1;
+  control = -1;
+}
+
+bool makeSocketPair(const std::string& type, int ends[2], Failure& failure) {
+  const int kind = type == "dgram" ? SOCK_DGRAM : type == "seqpacket" ? SOCK_SEQPACKET : SOCK_STREAM;
+  if (socketpair(AF_UNIX, kind | SOCK_CLOEXEC, 0, ends) < 0) return fail(failure, "socketpair");
+  return true;
+}
+
+}  // namespace tun

@@ -1,0 +1,78 @@
+// Owns: what a platform gives the N-API glue. One Tun is one descriptor; no global state, so any number of
+// environments (workers) may load the addon.
+
+#pragma once
+
+#include <cstddef>
+#include <cstdint>
+#include <memory>
+#include <string>
+#include <vector>
+
+#include "batch.h"
+
+namespace tun {
+
+enum class Ownership { TAKE, BORROW, DUP };
+
+struct OpenRequest {
+  /** Open by name; if empty, `fd`. */
+  std::string name;
+  int fd = -1;
+  Ownership ownership = Ownership::TAKE;
+  bool offload = true;
+  /** 0: leave it. */
+  int mtu = 0;
+  bool up = false;
+};
+
+/** Why a call failed: errno, the system call, and what the descriptor or NIC is if that is the reason. */
+struct Failure {
+  int error = 0;
+  const char* syscall = "";
+  const char* detail = "";
+};
+
+struct Span {
+  const uint8_t* bytes;
+  size_t length;
+};
+
+/** Offloads in force; TX ones are cut natively where missing. */
+struct Offload {
+  bool vnet = false;
+  bool udp = false;
+  /** What TUNSETOFFLOAD was given at last. */
+  unsigned set = 0;
+};
+
+class Tun {
+ public:
+  virtual ~Tun() = default;
+
+  static std::unique_ptr<Tun> open(const OpenRequest& request, Failure& failure);
+
+  /** Rows from `count` on; answers the new number of rows. */
+  virtual size_t read(uint8_t* slab, size_t slabLength, size_t used, Batch& batch, size_t count) = 0;
+  /** Rows [first, count) whose headers lie in `headers`; answers how many are done. */
+  virtual size_t write(Span headers, const std::vector<Span>& pieces, Batch& batch, size_t first, size_t count) = 0;
+  virtual void close() = 0;
+
+  virtual int descriptor() const = 0;
+  virtual int mtu() = 0;
+  virtual bool isUp() = 0;
+
+  std::string name;
+  bool socket = false;
+  bool created = false;
+  bool persistent = false;
+  bool mtuDenied = false;
+  Offload offload;
+  /** The last read or write ended with GONE, EOF or FAILED: polling would only spin. */
+  bool ended = false;
+};
+
+/** Both ends of a socket device (tests, sandboxes): `type` is "dgram", "seqpacket" or "stream". */
+bool makeSocketPair(const std::string& type, int ends[2], Failure& failure);
+
+}  // namespace tun

@@ -1,0 +1,62 @@
+// Owns: one TUN or AF_UNIX packet socket of Linux. open_linux.cc opens and closes, tun_linux.cc moves packets.
+// Documentation/networking/tuntap.rst; tun(4) is drivers/net/tun.c; unix(7).
+
+#pragma once
+
+#include "segment.h"
+#include "tun.h"
+
+namespace tun {
+
+class LinuxTun final : public Tun {
+ public:
+  LinuxTun() = default;
+  ~LinuxTun() override { close(); }
+  LinuxTun(const LinuxTun&) = delete;
+  LinuxTun& operator=(const LinuxTun&) = delete;
+
+  bool openName(const OpenRequest& request, Failure& failure);
+  bool openDescriptor(const OpenRequest& request, Failure& failure);
+
+  size_t read(uint8_t* slab, size_t slabLength, size_t used, Batch& batch, size_t count) override;
+  size_t write(Span headers, const std::vector<Span>& pieces, Batch& batch, size_t first, size_t count) override;
+  void close() override;
+
+  int descriptor() const override { return fd; }
+  int mtu() override;
+  bool isUp() override;
+
+ private:
+  bool describeDescriptor(Failure& failure);
+  bool describeSocket(Failure& failure);
+  bool attach(const std::string& wanted, short flags, int& error);
+  void negotiateOffload(bool wanted);
+  bool configure(const OpenRequest& request, Failure& failure);
+  void openControl(bool inherited);
+
+  ssize_t receive(uint8_t* at, size_t room, bool& truncated);
+  ssize_t send(Outgoing& out);
+  int32_t readStatus(int error);
+  int32_t writeStatus(int error);
+  bool gatherRow(Span headers, const std::vector<Span>& pieces, Batch& batch, size_t row);
+  bool writeRow(Batch& batch, bool resumed, int& error);
+
+  int fd = -1;
+  /** A socket in the NIC's namespace for SIOCGIFMTU and the like; -1 if there is none to be had. */
+  int control = -1;
+  bool closesDescriptor = true;
+  bool restoresBlocking = false;
+  bool inheritedVnet = false;
+  size_t vnetLength = 0;
+  int configuredMtu = 0;
+  bool datagramSocket = false;
+  int endError = 0;
+  int32_t endStatus = OK;
+
+  // One row at a time; kept here because they are too large for the stack of a small worker.
+  iovec parts[MAX_PIECES + 1];
+  OutRow out{};
+  Outgoing outgoing{};
+};
+
+}  // namespace tun

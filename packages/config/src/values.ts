@@ -1,0 +1,160 @@
+// Owns: the values a Clash config is made of, as zod types whose messages say what is wrong and what to write instead.
+// Addresses RFC 4291 §2.2; interface names: 15 bytes, what IFNAMSIZ of <linux/if.h> leaves beside the NUL.
+
+import { isIP, isIPv4, isIPv6 } from 'node:net'
+import { z } from 'zod'
+
+/** undefined: fine; else why not, and the fix. */
+type Fault = { message: string; hint?: string } | undefined
+
+function text(check: (value: string) => Fault): z.ZodString {
+  return z.string().superRefine((value, context) => {
+    const fault = check(value)
+    if (fault) context.addIssue({ code: 'custom', message: fault.message, params: { hint: fault.hint } })
+  })
+}
+
+const TRUE = ['yes', 'Yes', 'YES', 'on', 'On', 'ON', 'y', 'Y', 'true', 'True', 'TRUE']
+const FALSE = ['no', 'No', 'NO', 'off', 'Off', 'OFF', 'n', 'N', 'false', 'False', 'FALSE']
+
+/** true and false, and the words for them in YAML 1.1, which Clash files use and YAML 1.2 reads as strings. */
+export const clashBoolean = z
+  .union([z.boolean(), z.enum([...TRUE, ...FALSE])], { error: issue => `expected true or false, got ${show(issue.input)}` })
+  .transform(value => value === true || TRUE.includes(value as string))
+
+export const port = z.int().min(0).max(65535)
+
+/** `dev://NAME` or `fd://N`. */
+export const deviceUrl = text(value => {
+  const match = /^([a-z0-9+.-]*):\/\/(.*)$/i.exec(value)
+  if (!match)
+    return {
+      message: `expected dev://NAME or fd://N, got ${show(value)}`,
+      hint: isName(value) ? `write dev://${value}` : 'e.g. dev://tun0',
+    }
+  const [, scheme, rest] = match
+  if (scheme === 'dev') return deviceName(rest)
+  if (scheme === 'fd') {
+    if (/^\d+$/.test(rest) && Number(rest) <= 0x7fffffff) return undefined
+    return { message: `fd:// needs the number of an open file descriptor, got ${show(rest)}`, hint: 'e.g. fd://5' }
+  }
+  const hint = scheme === 'tun' ? `write dev://${rest}` : 'use dev://NAME or fd://N'
+  return { message: `unknown scheme '${scheme}://'${scheme === 'tap' ? ': a TAP carries Ethernet frames, not IP packets' : ''}`, hint }
+})
+
+function deviceName(name: string): Fault {
+  if (name === '') return { message: 'dev:// needs the name of an interface', hint: 'e.g. dev://tun0' }
+  const bytes = Buffer.byteLength(name)
+  if (bytes > 15)
+    return { message: `interface name '${name}' has ${bytes} bytes, at most 15 are possible`, hint: `e.g. dev://${name.slice(0, 15)}` }
+  if (!isName(name)) return { message: `'${name}' is no interface name`, hint: "no '/', ':', '%' (but %d) or spaces, not '.' or '..'" }
+  return undefined
+}
+
+function isName(name: string): boolean {
+  return /^[^\s/:%]+(%d)?$/.test(name) && name !== '.' && name !== '..' && Buffer.byteLength(name) <= 15
+}
+
+/** Where a server listens: `0.0.0.0:53`, `[::]:53`; `:53`, as Go writes it, becomes `0.0.0.0:53`. */
+export const listenAddress = text(listenFault).transform(value => (value.startsWith(':') ? `0.0.0.0${value}` : value))
+
+function listenFault(value: string): Fault {
+  if (isIP(value) !== 0) return { message: `${show(value)} has no port`, hint: `write ${isIPv6(value) ? `[${value}]` : value}:53` }
+  const match = /^(?:\[([^\]]*)\]|([^:[\]]*)):(\d+)$/.exec(value)
+  if (!match) {
+    const bare = /^(.*:.*):(\d+)$/.exec(value)
+    return {
+      message: `expected IP:PORT, got ${show(value)}`,
+      hint: bare && isIPv6(bare[1]) ? `write [${bare[1]}]:${bare[2]}` : 'e.g. 0.0.0.0:53 or [::]:53',
+    }
+  }
+  const [, v6, v4, number] = match
+  if (v6 !== undefined ? !isIPv6(v6) : v4 !== '' && !isIPv4(v4)) {
+    return { message: `${show(v6 ?? v4)} is no IP address`, hint: v4 === 'any' ? `write 0.0.0.0:${number}` : undefined }
+  }
+  if (Number(number) < 1 || Number(number) > 65535) return { message: `a port is 1 to 65535, got ${number}` }
+  return undefined
+}
+
+/** A CIDR of one family with room for `maxPrefix`'s addresses; host bits are allowed (the NIC's address). */
+export function cidr(family: 4 | 6, maxPrefix: number, example: string): z.ZodString {
+  return text(value => {
+    const [address, prefix, more] = value.split('/')
+    const of = isIP(address)
+    if (of === 0 || more !== undefined || (prefix !== undefined && !/^\d{1,3}$/.test(prefix))) {
+      return { message: `expected an IPv${family} range ADDRESS/BITS, got ${show(value)}`, hint: `e.g. ${example}` }
+    }
+    if (of !== family)
+      return { message: `${show(value)} is not IPv${family}`, hint: family === 4 ? "IPv6 goes into 'fake-ip-range6'" : `e.g. ${example}` }
+    if (prefix === undefined) return { message: `${show(value)} has no prefix length`, hint: `e.g. ${example}` }
+    if (Number(prefix) > (family === 4 ? 32 : 128))
+      return { message: `/${prefix} is no IPv${family} prefix length`, hint: `e.g. ${example}` }
+    if (Number(prefix) > maxPrefix) return { message: `/${prefix} leaves no address to hand out`, hint: `use /${maxPrefix} or shorter` }
+    return undefined
+  })
+}
+
+/** Schemes of Clash's and mihomo's nameservers; `@tun/dns` asks those of `ASKED`. */
+const SCHEMES = ['udp', 'tcp', 'tls', 'https', 'http', 'quic', 'h3', 'dhcp', 'system', 'rcode', 'sdns', 'ts', 'tailscale']
+const ASKED = ['udp', 'tcp']
+
+/** One entry of a `nameserver` list. */
+export const nameserver = text(value => nameserverFault(value).fault)
+
+/** What is wrong with a nameserver; `unused`: nothing, but it is not asked yet, and why. */
+export function nameserverFault(value: string): { fault?: Fault; unused?: string } {
+  const scheme = /^([a-z0-9]+):\/\//i.exec(value)?.[1].toLowerCase()
+  if (value === 'system' || value === 'dhcp') return { unused: `'${value}' is known to Clash/mihomo, not acted on yet` }
+  if (scheme !== undefined && !SCHEMES.includes(scheme))
+    return { fault: { message: `unknown scheme '${scheme}://'`, hint: 'use udp://ADDRESS or tcp://ADDRESS' } }
+  if (scheme !== undefined && !ASKED.includes(scheme)) return { unused: `'${scheme}://' is known to Clash/mihomo, not acted on yet` }
+  const rest = (scheme === undefined ? value : value.slice(scheme.length + 3)).replace(/\/$/, '')
+  const [server, via] = rest.split('#')
+  const match = isIP(server) !== 0 ? [server, undefined, server, undefined] : /^(?:\[([^\]]*)\]|([^:[\]\s/]+))(?::(\d+))?$/.exec(server)
+  if (!match)
+    return {
+      fault: { message: `expected an IP address, udp://… or tcp://…, got ${show(value)}`, hint: 'e.g. 1.1.1.1 or tcp://[2001:db8::1]:53' },
+    }
+  const host = match[1] ?? match[2] ?? ''
+  if (match[3] !== undefined && !(Number(match[3]) >= 1 && Number(match[3]) <= 65535))
+    return { fault: { message: `a port is 1 to 65535, got ${match[3]}` } }
+  if (match[1] !== undefined && !isIPv6(host)) return { fault: { message: `${show(host)} is no IPv6 address` } }
+  if (isIP(host) === 0) {
+    if (/^[\d.]+$/.test(host) || !/^[a-z0-9_-]+(\.[a-z0-9_-]+)*$/i.test(host))
+      return { fault: { message: `${show(host)} is no IP address`, hint: 'e.g. 1.1.1.1' } }
+    return { unused: `nameservers by name ('${host}') are not acted on yet` }
+  }
+  return via === undefined ? {} : { unused: `a nameserver's '#…' is known to mihomo, not acted on yet` }
+}
+
+/** One entry of `fake-ip-filter`. */
+export const domainPattern = text(value => domainPatternFault(value).fault)
+
+export function domainPatternFault(value: string): { fault?: Fault; unused?: string } {
+  const set = /^(geosite|rule-set)[:,]|^[A-Z-]+,/i.exec(value)
+  if (set) return { unused: `'${set[0].replace(/[:,]$/, '')}' entries are known to mihomo, not acted on yet` }
+  const rest = value
+    .trim()
+    .replace(/^(\+\.|\.)/, '')
+    .replace(/\.$/, '')
+  const labels = rest.split('.')
+  if (labels.some(label => label === '' || label.length > 63 || /[\s,:/+]/.test(label))) {
+    return {
+      fault: { message: `${show(value)} is no domain pattern`, hint: 'use example.com, *.example.com, .example.com or +.example.com' },
+    }
+  }
+  if (labels.some(label => label.includes('*') && label !== '*'))
+    return { unused: "a '*' stands for a whole label, so this would never match" }
+  return {}
+}
+
+/** A value as a message may show it: short, on one line, without what stands before an @ in a URL. */
+export function show(value: unknown): string {
+  if (typeof value === 'string') {
+    const line = value.replace(/(:\/\/)[^/@]*@/, '$1***@').replaceAll(/\p{Cc}/gu, ' ')
+    return `'${line.length > 60 ? `${line.slice(0, 57)}...` : line}'`
+  }
+  if (Array.isArray(value)) return 'a list'
+  if (value === null || value === undefined) return 'nothing'
+  return typeof value === 'object' ? 'a map' : String(value)
+}

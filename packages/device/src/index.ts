@@ -1,0 +1,5 @@
+export { TunError, type TunErrorCode, type TunErrorDetails } from './errors.js'
+export { DEFAULTS, openTun, type TunOptions } from './open.js'
+export { type PcapTapOptions, pcapTap } from './pcap-tap.js'
+export { TunDevice } from './tun.js'
+export { type DeviceUrl, parseDeviceUrl } from './url.js'

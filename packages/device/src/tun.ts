@@ -1,0 +1,124 @@
+// Owns: TunDevice, the Device over the addon: whole packets in batches, readiness as two callbacks.
+// Read @tun/stack's device.ts and packet-batch.ts first.
+
+import type { Tun } from '@tun/native'
+import { BLOCKED, type Device, DOWN, OK, type PacketBatch } from '@tun/stack'
+import { pollError } from './errors.js'
+
+const READABLE = 1
+const WRITABLE = 2
+
+/** Words of a batch's table that only a device uses; see the addon's batch.h. */
+const USED = 2
+const REFUSED = 3
+
+export class TunDevice implements Device {
+  readonly name: string
+  readonly kind: 'tun' | 'socket'
+  readonly offload: boolean
+  /** The NIC did not exist before: it goes, with its addresses and routes, when the device is closed. */
+  readonly created: boolean
+  /** The MTU asked for was not set: the NIC belongs to somebody else, who configures it. */
+  readonly mtuDenied: boolean
+  /** Rows the NIC would not take (EINVAL, no memory), since opening; they count as written. */
+  refused = 0
+
+  private readonly native: Tun
+  private lastMtu: number
+  private readable: (() => void) | null = null
+  private writable: (() => void) | null = null
+  private wantsWritable = false
+  private mask = 0
+  private closed = false
+
+  constructor(native: Tun) {
+    this.native = native
+    this.name = native.name
+    this.kind = native.kind
+    this.offload = native.offload
+    this.created = native.created
+    this.mtuDenied = native.mtuDenied
+    this.lastMtu = native.mtu
+  }
+
+  /** Bytes; as of the last time the device was ready. */
+  get mtu(): number {
+    return this.lastMtu
+  }
+
+  /** Asked of the kernel now. */
+  get isUp(): boolean {
+    return !this.closed && this.native.isUp
+  }
+
+  read(rx: PacketBatch): number {
+    const rows = this.native.read(rx.slab.bytes, rx.used, rx.table, rx.count, rx.capacity)
+    rx.count += rows
+    rx.used = rx.table[USED]
+    return rows
+  }
+
+  write(tx: PacketBatch): number {
+    const { table } = tx
+    const rows = this.native.write(tx.slab.bytes, table, tx.capacity, tx.pieceCapacity, tx.first, tx.count, tx.pieces)
+    tx.first += rows
+    this.refused += table[REFUSED]
+    const status = table[0]
+    if (status !== OK) {
+      // A NIC that is down becomes writable when it is up again.
+      this.wantsWritable = status === BLOCKED || status === DOWN
+      this.rearm()
+    }
+    return rows
+  }
+
+  onReadable(fn: () => void): void {
+    this.readable = fn
+    this.rearm()
+  }
+
+  /** Also called once after a write ended DOWN and the NIC is up again. */
+  onWritable(fn: () => void): void {
+    this.writable = fn
+    this.rearm()
+  }
+
+  ref(): void {
+    this.native.ref()
+  }
+
+  unref(): void {
+    this.native.unref()
+  }
+
+  close(): void {
+    if (this.closed) return
+    this.closed = true
+    this.readable = null
+    this.writable = null
+    this.native.close()
+  }
+
+  private rearm(): void {
+    if (this.closed) return
+    const mask = (this.readable ? READABLE : 0) | (this.wantsWritable && this.writable ? WRITABLE : 0)
+    if (mask === this.mask) return
+    this.mask = mask
+    try {
+      if (mask === 0) this.native.watch(0)
+      else this.native.watch(mask, this.ready)
+    } catch (cause) {
+      throw pollError(cause, this.name)
+    }
+  }
+
+  private readonly ready = (events: number): void => {
+    this.lastMtu = this.native.mtu
+    if (events & WRITABLE && this.wantsWritable) {
+      this.wantsWritable = false
+      this.rearm()
+      this.writable?.()
+    }
+    if (events & READABLE) this.readable?.()
+  }
+}

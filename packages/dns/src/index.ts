@@ -1,0 +1,18 @@
+// Owns: what `@tun/dns` offers.
+
+export type { DnsMessage, DnsRecord, DnsReply } from './codec.js'
+export { decodeMessage, encodeReply } from './codec.js'
+export { DomainSet } from './domain-set.js'
+export type { DnsErrorCode } from './errors.js'
+export { DnsError } from './errors.js'
+export type { FakeIpOptions } from './fake-ip.js'
+export { FAKE_IP_DEFAULTS, FakeIpPool } from './fake-ip.js'
+export { frame, TcpFramer } from './frames.js'
+export type { Query } from './message.js'
+export { RCODE, readQuery, STATUS, TYPE } from './message.js'
+export type { Nameserver } from './nameserver.js'
+export { parseNameserver } from './nameserver.js'
+export type { DnsHandler, DnsServerOptions, QueryFrom, Resolve } from './server.js'
+export { DnsServer, SERVER_DEFAULTS } from './server.js'
+export type { ResolverOptions, UpstreamHooks } from './upstream.js'
+export { createResolver, RESOLVER_DEFAULTS, Resolver } from './upstream.js'

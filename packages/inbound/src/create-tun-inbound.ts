@@ -1,0 +1,61 @@
+// Owns: createTunInbound: options are checked, the device is opened, everything is put together.
+
+import { randomFillSync } from 'node:crypto'
+import { markAsUntransferable } from 'node:worker_threads'
+import { parseDns, parseTun } from '@tun/config'
+import { openTun } from '@tun/device'
+import { type Device, SlabPool, Stack } from '@tun/stack'
+import { matcher } from './address-match.js'
+import { NameService } from './name-service.js'
+import type { TunInboundOptions } from './options.js'
+import { TunInbound } from './tun-inbound.js'
+
+/**
+ * Opens a TUN (or takes `device`) and answers its inbound, which emits 'connection' and 'datagram'. Attach your listeners in the same tick.
+ * @throws ConfigError ERR_TUN_CONFIG (a bad key), TunError (the device: `code`, `hint`), the signal's reason if it has aborted
+ */
+export async function createTunInbound(options: TunInboundOptions): Promise<TunInbound> {
+  options.signal?.throwIfAborted()
+  const { handler, ...dnsSection } = options.dns ?? {}
+  const enable = options.device === undefined && (options.tun?.enable ?? true)
+  const tun = parseTun({ ...options.tun, enable })
+  const dns = parseDns(dnsSection)
+  const listen = tun['dns-listen']
+  const names = new NameService(dns, handler)
+  const dnsMatcher = listen === undefined ? null : matcher(splitHostPort(listen))
+  const device = options.device ?? openDevice(tun)
+  const stack = new Stack(
+    { ...options.limits, mtu: device.mtu, offload: device.offload, udpTimeout: tun['udp-timeout'] * 1000 },
+    { random32, slabs: new SlabPool({ onNew: slab => markAsUntransferable(slab.bytes.buffer) }) },
+  )
+  return new TunInbound(device, stack, names, dnsMatcher, options.signal)
+}
+
+function openDevice(tun: ReturnType<typeof parseTun>): Device {
+  const url = tun['device-url']
+  if (!tun.enable || url === undefined) {
+    throw Object.assign(new TypeError("nothing to open: tun.enable is false; set it and 'device-url', or give a device"), {
+      code: 'ERR_TUN_DISABLED',
+    })
+  }
+  return openTun(url, { mtu: tun.mtu, offload: tun.gso })
+}
+
+/** `0.0.0.0:53`, `[::]:53` → address and port; the config has checked the form. */
+function splitHostPort(text: string): { address: string; port: number } {
+  const colon = text.lastIndexOf(':')
+  return { address: text.slice(0, colon).replace(/^\[|\]$/g, ''), port: Number(text.slice(colon + 1)) }
+}
+
+const chance = new Uint32Array(1024)
+let used = chance.length
+
+function random32(): number {
+  if (used === chance.length) {
+    randomFillSync(chance)
+    used = 0
+  }
+  const word = chance[used]
+  chance[used++] = 0 // a number given out is nowhere else
+  return word
+}

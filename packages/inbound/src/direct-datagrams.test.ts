@@ -1,0 +1,108 @@
+import { createSocket, type Socket } from 'node:dgram'
+import { once } from 'node:events'
+import { afterEach, expect, test } from 'vitest'
+import { type DirectOptions, direct } from './direct.js'
+import type { DatagramOutbound, Destination, Endpoint } from './outbound.js'
+
+const opened: { close(): void }[] = []
+afterEach(() => {
+  for (const one of opened.splice(0)) one.close()
+})
+
+/** Answers every datagram with itself. */
+async function echo(address: string): Promise<Destination & { socket: Socket }> {
+  const family = address.includes(':') ? 6 : 4
+  const socket = createSocket(family === 6 ? 'udp6' : 'udp4').bind(0, address)
+  await once(socket, 'listening')
+  socket.on('message', (payload, from) => socket.send(payload, from.port, from.address))
+  opened.push(socket)
+  return { address, port: socket.address().port, family, socket }
+}
+
+async function associate(options: DirectOptions = {}): Promise<DatagramOutbound & { next(): Promise<[string, Endpoint]> }> {
+  const outbound = await direct(options).associate!({ source: { address: '10.0.0.2', port: 5000, family: 4 } })
+  const got: [string, Endpoint][] = []
+  let wake = () => {}
+  outbound.onMessage((payload, from) => {
+    got.push([payload.toString(), from])
+    wake()
+  })
+  opened.push(outbound)
+  const next = async () => {
+    if (got.length === 0) await new Promise<void>(resolve => (wake = resolve))
+    return got.shift()!
+  }
+  return Object.assign(outbound, { next })
+}
+
+test('one socket a family talks to everybody, and answers carry their true source', async () => {
+  const [a, b, c] = [await echo('127.0.0.1'), await echo('127.0.0.2'), await echo('::1')]
+  const flow = await associate()
+  for (const to of [a, b, c]) {
+    expect(flow.send(Buffer.from(to.address), to)).toBe(true)
+    expect(await flow.next()).toEqual([to.address, { address: to.address, port: to.port, family: to.family }])
+  }
+})
+
+test('anybody who knows the mapping may answer (endpoint-independent filtering)', async () => {
+  const [a, b] = [await echo('127.0.0.1'), await echo('127.0.0.2')]
+  a.socket.removeAllListeners('message').on('message', (payload, from) => b.socket.send(payload, from.port, from.address))
+  const flow = await associate()
+  flow.send(Buffer.from('x'), a)
+  expect(await flow.next()).toEqual(['x', { address: b.address, port: b.port, family: 4 }])
+})
+
+test('a name is looked up once, and what waits for it keeps its order', async () => {
+  const to = { ...(await echo('127.0.0.1')), address: '198.18.0.1', host: 'example.org' }
+  let asked = 0
+  const lookup = async () => {
+    asked++
+    return [{ address: '127.0.0.1', family: 4 }]
+  }
+  const flow = await associate({ lookup })
+  for (const text of ['1', '2']) flow.send(Buffer.from(text), to)
+  expect([(await flow.next())[0], (await flow.next())[0]]).toEqual(['1', '2'])
+  flow.send(Buffer.from('3'), to)
+  expect((await flow.next())[0]).toBe('3')
+  expect(asked).toBe(1)
+})
+
+test('only so many datagrams wait for a name; a failed lookup is asked again', async () => {
+  let fail = (_: Error) => {}
+  let asked = 0
+  const lookup = () => {
+    asked++
+    return new Promise<never>((_, reject) => (fail = reject))
+  }
+  const flow = await associate({ lookup })
+  const to: Destination = { address: '198.18.0.1', port: 9, family: 4, host: 'example.org' }
+  const sent = Array.from({ length: 40 }, () => flow.send(Buffer.from('x'), to))
+  expect(sent.filter(Boolean).length).toBe(16)
+  fail(new Error('no'))
+  await new Promise(setImmediate)
+  flow.send(Buffer.from('x'), to)
+  expect(asked).toBe(2)
+})
+
+test('a closed one sends nothing, says so, and tells that it ended', async () => {
+  const flow = await associate()
+  flow.close()
+  flow.close()
+  expect(flow.send(Buffer.from('x'), { address: '127.0.0.1', port: 9, family: 4 })).toBe(false)
+  expect(await flow.closed).toBeUndefined()
+})
+
+test('a local address which is not ours ends it with the kernel’s error', async () => {
+  const flow = await associate({ localAddress: '203.0.113.1' })
+  flow.send(Buffer.from('x'), { address: '127.0.0.1', port: 9, family: 4 })
+  expect(await flow.closed).toMatchObject({ code: 'EADDRNOTAVAIL' })
+})
+
+test('port 0 and a datagram over 64 KiB are refused or lost, never thrown', async () => {
+  const to = await echo('127.0.0.1')
+  const flow = await associate()
+  expect(flow.send(Buffer.from('x'), { ...to, port: 0 })).toBe(false)
+  flow.send(Buffer.alloc(70_000), to)
+  flow.send(Buffer.from('after'), to)
+  expect((await flow.next())[0]).toBe('after')
+})

@@ -1,0 +1,19 @@
+export { ConfigError, type DnsOptions, type TunOptions } from '@tun/config'
+export { TunError } from '@tun/device'
+export { type RejectReason, TunDatagram, TunFlow, TunSocket } from '@tun/stack'
+export type { ServiceAddress } from './address-match.js'
+export { createTunInbound } from './create-tun-inbound.js'
+export { type DirectOptions, direct, type Lookup, type ResolvedAddress } from './direct.js'
+export type { Limits, TunInboundOptions } from './options.js'
+export {
+  type DatagramFlow,
+  type DatagramOutbound,
+  type Destination,
+  DialError,
+  type Endpoint,
+  formatDestination,
+  type Outbound,
+} from './outbound.js'
+export { type RelayOptions, type RelayReason, type RelayResult, relay, type Upstream } from './relay.js'
+export * from './socks5.js'
+export { type Listener, type SocketHandler, type SocketServer, TunInbound, type TunInboundEvents } from './tun-inbound.js'

@@ -1,0 +1,290 @@
+// Owns: CONNECT through a SOCKS5 proxy. Read RFC 1928 §3, §4, §6 and RFC 1929; their messages are small, so one state machine
+// reads them from whatever pieces arrive: greeting → (password) → request → stream.
+
+import type { Socket } from 'node:net'
+import { connectTcp, guard, type Lookup } from './direct.js'
+import { abortReason, type Destination, DialError, formatDestination, type Outbound } from './outbound.js'
+import { encodeAddress, restLength } from './socks5-address.js'
+
+export interface Socks5Server {
+  host: string
+  port: number
+  username?: string
+  password?: string
+  /** Whether UDP ASSOCIATE may be asked for. */
+  udp?: boolean
+}
+
+export interface Socks5Options {
+  /** Milliseconds from the connect to the proxy until its answer to the request. Default 10,000. */
+  dialTimeoutMs?: number
+  /** Resolves the proxy's own name. Default: the system's resolver. */
+  lookup?: Lookup
+  /** Source address of the sockets to an IPv4 proxy. */
+  localAddress?: string
+  /** The same for an IPv6 proxy. */
+  localAddress6?: string
+}
+
+const DIAL_TIMEOUT = 10_000 // ms
+const VERSION = 5
+const CONNECT = 1
+const NO_AUTHENTICATION = 0
+const USERNAME_PASSWORD = 2
+const NO_ACCEPTABLE_METHOD = 0xff
+const PASSWORD_VERSION = 1 // RFC 1929 §2
+const GREETING = Buffer.from([VERSION, 1, NO_AUTHENTICATION])
+const GREETING_WITH_PASSWORD = Buffer.from([VERSION, 2, NO_AUTHENTICATION, USERNAME_PASSWORD])
+
+// What is being waited for; each is a piece of known length.
+const METHOD = 0 // VER METHOD
+const PASSWORD_STATUS = 1 // VER STATUS
+const REPLY = 2 // VER REP; a refusal ends here, for some proxies send no address with it
+const BOUND_TYPE = 3 // RSV ATYP and the address's first byte, which is the length if it is a name
+const BOUND_REST = 4 // the rest of BND.ADDR, and BND.PORT
+
+/**
+ * RFC 1928 §6, reply → what the application behind the TUN is told. 1 says nothing but "no": a reset. 6 is what proxies send when
+ * their own connect timed out (a TTL cannot expire in TCP), so the application sees a timeout as well.
+ */
+const REPLIES: readonly [code: string, meaning: string][] = [
+  ['ECONNRESET', 'general SOCKS server failure'], // 1; also for replies that have no meaning
+  ['EACCES', 'connection not allowed by ruleset'],
+  ['ENETUNREACH', 'network unreachable'],
+  ['EHOSTUNREACH', 'host unreachable'],
+  ['ECONNREFUSED', 'connection refused'],
+  ['ETIMEDOUT', 'TTL expired'],
+  ['EOPNOTSUPP', 'command not supported'],
+  ['EAFNOSUPPORT', 'address type not supported'],
+]
+
+/** The proxy answered a request with a failure; `reply` is its number (RFC 1928 §6). */
+export class Socks5ReplyError extends DialError {
+  override readonly name = 'Socks5ReplyError'
+  constructor(
+    code: string,
+    readonly reply: number,
+    message: string,
+  ) {
+    super(code, message)
+  }
+}
+
+/**
+ * An outbound through a SOCKS5 proxy: `socks5('socks5://user:password@127.0.0.1:1080')`. A destination with a `host` is asked for by
+ * that name, any other by its address. Streams are exactly `net.Socket`s (see `Outbound.dial` for the handover).
+ *
+ * Errors by `code`: those of connect(2) when the proxy is out of reach, ECONNREFUSED included; ETIMEDOUT if it stays silent; EPROTO if
+ * it speaks something else; EACCES if it does not take the credentials; ECONNRESET if it hangs up; `Socks5ReplyError` for its "no".
+ * @throws TypeError ERR_TUN_PROXY_URL, RangeError ERR_TUN_PROXY_CREDENTIALS
+ */
+export function socks5(server: string | URL | Socks5Server, options: Socks5Options = {}): Outbound {
+  const proxy = new Proxy5(typeof server === 'string' || server instanceof URL ? parseUrl(server) : server, options)
+  return { dial: (destination, signal) => proxy.dial(destination, signal) }
+}
+
+class Proxy5 {
+  readonly name: string
+  readonly greeting: Buffer
+  readonly credentials: Buffer | undefined
+  private readonly server: Destination
+  private readonly timeoutMs: number
+  private readonly connectOptions: { connectTimeoutMs: number; lookup?: Lookup; localAddress?: string; localAddress6?: string }
+
+  constructor(server: Socks5Server, options: Socks5Options) {
+    const { host, port, username, password } = server
+    this.server = { address: host, host, port, family: 4 }
+    this.name = `SOCKS5 proxy ${formatDestination(this.server)}`
+    this.credentials = username === undefined && password === undefined ? undefined : encodeCredentials(username ?? '', password ?? '')
+    this.greeting = this.credentials ? GREETING_WITH_PASSWORD : GREETING
+    this.timeoutMs = options.dialTimeoutMs ?? DIAL_TIMEOUT
+    const { lookup, localAddress, localAddress6 } = options
+    this.connectOptions = { connectTimeoutMs: this.timeoutMs, lookup, localAddress, localAddress6 }
+  }
+
+  async dial(destination: Destination, signal?: AbortSignal): Promise<Socket> {
+    const request = encodeAddress([VERSION, CONNECT, 0], destination)
+    if (!request) throw new DialError('EINVAL', `${formatDestination(destination)} cannot be put into a SOCKS5 request`)
+    const deadline = performance.now() + this.timeoutMs
+    let socket: Socket
+    try {
+      socket = await connectTcp(this.server, this.connectOptions, signal)
+    } catch (error) {
+      if (signal?.aborted) throw error
+      const { code, message } = error as NodeJS.ErrnoException
+      throw new DialError(code ?? 'ECONNRESET', `${this.name} cannot be reached: ${message}`, { cause: error })
+    }
+    return new Promise((resolve, reject) => {
+      new Handshake(this, socket, destination, request, { signal, timeoutMs: deadline - performance.now(), resolve, reject })
+    })
+  }
+}
+
+interface Ending {
+  signal: AbortSignal | undefined
+  timeoutMs: number
+  resolve(socket: Socket): void
+  reject(error: Error): void
+}
+
+/**
+ * One handshake on a connected socket. It reads exactly its own bytes: what came behind them – data, and the end – stays in the
+ * socket. It listens to 'readable' and not to 'data': that leaves `flowing` undecided, so that whoever attaches 'data' or pipes
+ * later starts the flow.
+ */
+class Handshake {
+  private waitingFor = METHOD
+  private length = 2
+  private readonly timer: NodeJS.Timeout
+  private readonly onReadable = () => this.read()
+  private readonly onEnd = () => void this.fail('ECONNRESET', 'closed the connection during the handshake')
+  private readonly onError = (error: NodeJS.ErrnoException) =>
+    void this.fail(error.code ?? 'ECONNRESET', `failed during the handshake: ${error.message}`)
+  private readonly onAbort = () => void this.end(abortReason(this.ending.signal!))
+
+  constructor(
+    private readonly proxy: Proxy5,
+    private readonly socket: Socket,
+    private readonly destination: Destination,
+    private readonly request: Buffer,
+    private readonly ending: Ending,
+  ) {
+    this.timer = setTimeout(() => this.fail('ETIMEDOUT', 'did not answer in time'), ending.timeoutMs)
+    socket.on('error', this.onError)
+    socket.on('end', this.onEnd)
+    socket.on('close', this.onEnd) // destroyed by somebody else: no 'end', no 'error'
+    socket.on('readable', this.onReadable)
+    ending.signal?.addEventListener('abort', this.onAbort)
+    if (ending.signal?.aborted) this.onAbort()
+    else socket.write(proxy.greeting)
+  }
+
+  private read(): void {
+    while (this.length > 0) {
+      const piece: Buffer | null = this.socket.read(this.length)
+      if (piece === null || piece.length < this.length) return // less: it ended, and 'end' follows
+      this.length = this.take(piece)
+    }
+  }
+
+  /** Answers how many bytes the next piece has; 0: the handshake is over. */
+  private take(piece: Buffer): number {
+    switch (this.waitingFor) {
+      case METHOD:
+        return piece[0] === VERSION ? this.takeMethod(piece[1]) : this.garbage(piece)
+      case PASSWORD_STATUS:
+        // RFC 1929 §2 says version 1; some servers answer 5. Only the status counts.
+        return piece[1] === 0 ? this.sendRequest() : this.fail('EACCES', 'does not accept this user name and password')
+      case REPLY:
+        if (piece[0] !== VERSION) return this.garbage(piece)
+        if (piece[1] !== 0) return this.refused(piece[1])
+        this.waitingFor = BOUND_TYPE
+        return 3
+      case BOUND_TYPE: {
+        const length = restLength(piece[1], piece[2])
+        if (length === 0) return this.fail('EPROTO', `answered with address type ${piece[1]}`)
+        this.waitingFor = BOUND_REST
+        return length
+      }
+      default:
+        return this.handOver()
+    }
+  }
+
+  private takeMethod(method: number): number {
+    const { credentials } = this.proxy
+    if (method === NO_AUTHENTICATION) return this.sendRequest()
+    if (method === USERNAME_PASSWORD && credentials) {
+      this.waitingFor = PASSWORD_STATUS
+      this.socket.write(credentials)
+      return 2
+    }
+    if (method === NO_ACCEPTABLE_METHOD || method === USERNAME_PASSWORD) {
+      return this.fail('EACCES', credentials ? 'takes neither no authentication nor a password' : 'wants a user name and a password')
+    }
+    return this.fail('EPROTO', `chose authentication method ${method}, which was not offered`)
+  }
+
+  private sendRequest(): number {
+    this.waitingFor = REPLY
+    this.socket.write(this.request)
+    return 2
+  }
+
+  private refused(reply: number): 0 {
+    const [code, meaning] = REPLIES[reply - 1] ?? REPLIES[0]
+    const said = `${this.proxy.name} answered ${reply} (${reply <= REPLIES.length ? meaning : 'unassigned'})`
+    return this.end(new Socks5ReplyError(code, reply, `${said} for ${formatDestination(this.destination)}`))
+  }
+
+  private garbage(piece: Buffer): 0 {
+    const hint = piece.toString('latin1') === 'HT' ? '; it speaks HTTP' : ''
+    return this.fail('EPROTO', `does not speak SOCKS5: its answer begins with 0x${piece.toString('hex')}${hint}`)
+  }
+
+  private fail(code: string, what: string): 0 {
+    return this.end(new DialError(code, `${this.proxy.name} ${what} (for ${formatDestination(this.destination)})`))
+  }
+
+  private end(error: Error): 0 {
+    this.letGo()
+    this.socket.on('error', () => {})
+    this.socket.destroy()
+    this.ending.reject(error)
+    return 0
+  }
+
+  private handOver(): 0 {
+    guard(this.socket)
+    this.letGo()
+    this.ending.resolve(this.socket)
+    return 0
+  }
+
+  private letGo(): void {
+    clearTimeout(this.timer)
+    this.ending.signal?.removeEventListener('abort', this.onAbort)
+    this.socket.off('readable', this.onReadable)
+    this.socket.off('end', this.onEnd)
+    this.socket.off('close', this.onEnd)
+    this.socket.off('error', this.onError)
+  }
+}
+
+function encodeCredentials(username: string, password: string): Buffer {
+  const user = Buffer.from(username)
+  const pass = Buffer.from(password)
+  if (user.length === 0 || user.length > 255 || pass.length > 255) {
+    throw Object.assign(new RangeError('a SOCKS5 user name has 1 to 255 bytes and a password at most 255 (RFC 1929)'), {
+      code: 'ERR_TUN_PROXY_CREDENTIALS',
+    })
+  }
+  return Buffer.concat([Buffer.from([PASSWORD_VERSION, user.length]), user, Buffer.from([pass.length]), pass])
+}
+
+function parseUrl(text: string | URL): Socks5Server {
+  const url = URL.canParse(String(text)) ? new URL(text) : undefined
+  if (!url || !/^socks5h?:$/.test(url.protocol) || url.hostname === '' || url.port === '') {
+    const shown = url ? `${url.protocol}//${url.host}` : 'this' // never its password
+    throw Object.assign(new TypeError(`${shown} is no proxy address; write socks5://[user:password@]host:port`), {
+      code: 'ERR_TUN_PROXY_URL',
+    })
+  }
+  return {
+    host: url.hostname.replace(/^\[|\]$/g, ''),
+    port: Number(url.port),
+    username: url.username === '' ? undefined : unescapePercent(url.username),
+    password: url.username === '' ? undefined : unescapePercent(url.password),
+  }
+}
+
+/** A `%` that begins no escape stands for itself: passwords are pasted, not encoded. */
+function unescapePercent(text: string): string {
+  return text.replace(/(?:%[0-9a-f]{2})+/gi, escapes => {
+    try {
+      return decodeURIComponent(escapes)
+    } catch {
+      return escapes // not UTF-8
+    }
+  })
+}

@@ -1,0 +1,34 @@
+// Owns: POSIX errors as Node makes them: code, errno, syscall, and what they mean for a pending connection.
+
+import { constants } from 'node:os'
+import type { RejectReason } from '../tcp/connection.js'
+
+/** An error as net.Socket would have it: `read ECONNRESET` with code, errno (negative, as libuv's) and syscall. */
+export function errnoError(code: string, syscall: string): NodeJS.ErrnoException {
+  const error: NodeJS.ErrnoException = new Error(`${syscall} ${code}`)
+  error.code = code
+  error.syscall = syscall
+  const errno = (constants.errno as Record<string, number>)[code]
+  if (errno !== undefined) error.errno = -errno
+  return error
+}
+
+/** What an application should see when whoever serves it failed with this error. Everything else is a refusal. */
+export function rejectReason(error: (Error & { code?: unknown }) | null | undefined): RejectReason {
+  switch (error?.code) {
+    case 'EHOSTUNREACH':
+    case 'EHOSTDOWN':
+    case 'ENOTFOUND':
+      return 'host-unreachable'
+    case 'ENETUNREACH':
+    case 'ENETDOWN':
+      return 'net-unreachable'
+    case 'EACCES':
+    case 'EPERM':
+      return 'prohibited'
+    case 'ETIMEDOUT':
+      return 'drop'
+    default:
+      return 'refused'
+  }
+}

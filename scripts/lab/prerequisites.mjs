@@ -1,0 +1,56 @@
+// Owns: what must be on the machine before anything can be built or run: each lacking thing is one line that names its cure.
+
+import { spawnSync } from 'node:child_process'
+import { existsSync, readdirSync, statSync } from 'node:fs'
+import { join } from 'node:path'
+import { findBinary, installLine } from '../peers.mjs'
+import { labObstacle } from './lab.mjs'
+
+const NODE_MAJOR = 20
+const NODE_MINOR = 19
+
+/** Lines that say what is missing; empty if all is there. */
+export function obstacles(/** @type {string} */ root) {
+  const lines = []
+  const [major, minor] = process.versions.node.split('.').map(Number)
+  if (major < NODE_MAJOR || (major === NODE_MAJOR && minor < NODE_MINOR)) {
+    lines.push(`Node ${process.versions.node} is too old: this needs 20.19 or later (https://nodejs.org/en/download)`)
+  }
+  for (const tool of ['ip', 'curl', 'setpriv']) {
+    if (!findBinary(tool)) lines.push(`the program ${tool} is missing: ${installLine(tool)}`)
+  }
+  if (!isInstalled(root) && !findBinary('npm')) lines.push('the program npm is missing: apt-get install npm')
+  if (!nativeIsBuilt(root) && !['c++', 'g++', 'clang++'].some(findBinary)) {
+    lines.push(`no C++ compiler, and the addon is not built yet: ${installLine('g++')}`)
+  }
+  if (process.platform === 'linux' && process.getuid?.() !== 0) {
+    lines.push('making a network namespace with a TUN in it needs root: sudo npm run try')
+  } else if (lines.length === 0) {
+    const obstacle = labObstacle()
+    if (obstacle) lines.push(obstacle)
+  }
+  return lines
+}
+
+export function isInstalled(/** @type {string} */ root) {
+  return existsSync(join(root, 'node_modules', '.package-lock.json'))
+}
+
+export function nativeIsBuilt(/** @type {string} */ root) {
+  return ['native/build/Release', 'native/prebuilds'].some(directory => {
+    const path = join(root, directory)
+    return existsSync(path) && readdirSync(path, { recursive: true }).some(name => String(name).endsWith('.node'))
+  })
+}
+
+/**
+ * How to run npm and the build: under sudo as the owner of the clone, whose files would otherwise become root's.
+ * @returns {{ prefix: string[], env: NodeJS.ProcessEnv }}
+ */
+export function asOwner(/** @type {string} */ root) {
+  const env = { ...process.env, TURBO_TELEMETRY_DISABLED: '1', DO_NOT_TRACK: '1' }
+  const { uid, gid } = statSync(root)
+  if (process.getuid?.() !== 0 || uid === 0) return { prefix: [], env }
+  const home = spawnSync('getent', ['passwd', String(uid)], { encoding: 'utf8' }).stdout?.split(':')[5]
+  return { prefix: ['setpriv', `--reuid=${uid}`, `--regid=${gid}`, '--init-groups', '--'], env: { ...env, HOME: home || root } }
+}

@@ -1,0 +1,101 @@
+// An application over the kernel's TCP: node tcp-client.mjs '{"op": …, "host": …, "from": …}'   One line of JSON is the answer.
+
+import { createHash } from 'node:crypto'
+import { once } from 'node:events'
+import { connect } from 'node:net'
+import { Readable } from 'node:stream'
+import { pattern } from './pattern.mjs'
+import { PORTS } from './ports.mjs'
+
+/** @typedef {{ op: string, host: string, from: string, bytes?: number, name?: string, count?: number }} Request */
+
+/** @type {Request} */
+const request = JSON.parse(process.argv[2])
+
+/** @param {string} port */
+function dial(port) {
+  return connect({ host: request.host, port: PORTS[port], localAddress: request.from, allowHalfOpen: true, noDelay: true })
+}
+
+/** @param {import('node:net').Socket} socket @returns {Promise<string>} the errno it ended with */
+function errnoOf(socket) {
+  return new Promise(resolve => {
+    socket.on('error', error => resolve(/** @type {NodeJS.ErrnoException} */ (error).code ?? String(error)))
+    socket.on('close', () => resolve('closed without an error'))
+    socket.resume()
+  })
+}
+
+/** @type {Record<string, () => Promise<object>>} */
+const operations = {
+  async upload() {
+    const socket = dial('upload')
+    await once(socket, 'connect')
+    const start = performance.now()
+    let answer = ''
+    socket.on('data', data => (answer += data))
+    Readable.from(pattern(request.bytes ?? 0)).pipe(socket)
+    await once(socket, 'end')
+    return { ...JSON.parse(answer), ms: performance.now() - start }
+  },
+
+  async download() {
+    const socket = dial('download')
+    await once(socket, 'connect')
+    const start = performance.now()
+    const hash = createHash('sha256')
+    let bytes = 0
+    socket.on('data', data => {
+      hash.update(data)
+      bytes += data.length
+    })
+    socket.write(`${request.bytes}\n`)
+    await once(socket, 'end')
+    const ms = performance.now() - start
+    socket.end(request.name ?? '')
+    await once(socket, 'close')
+    return { bytes, sha: hash.digest('hex'), ms }
+  },
+
+  async refused() {
+    const start = performance.now()
+    const code = await errnoOf(dial('closed'))
+    return { code, ms: performance.now() - start }
+  },
+
+  async reset() {
+    const socket = dial('reset')
+    await once(socket, 'connect')
+    socket.write('please')
+    return { code: await errnoOf(socket) }
+  },
+
+  /** Resets a connection that the server has answered. */
+  async abort() {
+    const socket = dial('fate')
+    socket.write(request.name ?? '')
+    await once(socket, 'data')
+    socket.resetAndDestroy()
+    await once(socket, 'close')
+    return {}
+  },
+
+  /** All open at the same time before any speaks; each must get its own bytes back. */
+  async many() {
+    const sockets = Array.from({ length: request.count ?? 0 }, () => dial('echo'))
+    await Promise.all(sockets.map(socket => once(socket, 'connect')))
+    const right = await Promise.all(
+      sockets.map(async (socket, index) => {
+        const text = `connection ${index} `.repeat(50)
+        let echoed = ''
+        socket.on('data', data => (echoed += data))
+        socket.end(text)
+        await once(socket, 'end')
+        return echoed === text
+      }),
+    )
+    return { right: right.filter(Boolean).length }
+  },
+}
+
+console.log(JSON.stringify(await operations[request.op]()))
