@@ -12,7 +12,8 @@ function load() {
     addon = require('node-gyp-build')(process.env.TUN_NATIVE_ROOT || __dirname)
   } catch (cause) {
     // node-gyp-build's own error has no code.
-    const hint = `install a C++ compiler (Debian: apt-get install build-essential), then: node ${path.join(__dirname, 'scripts', 'install.mjs')}`
+    const script = path.join(__dirname, 'scripts', 'install.mjs')
+    const hint = `install a C++ compiler (Debian: apt-get install build-essential), then: node ${script}`
     const error = new Error(`the native part of @tun/native cannot be loaded on ${process.platform}-${process.arch}; ${hint}`, { cause })
     error.code = 'ERR_TUN_NATIVE_UNAVAILABLE'
     error.hint = hint

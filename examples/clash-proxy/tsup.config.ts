@@ -13,7 +13,7 @@ export default defineConfig({
   clean: true,
   splitting: false,
   treeshake: true,
-  noExternal: [/.*/],
+  noExternal: [/^(?!@tun\/native)/],
   external: ['@tun/native'],
   define: { VERSION: JSON.stringify(version) },
   // Some of what is bundled is CommonJS and asks for node's modules by `require`.

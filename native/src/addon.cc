@@ -142,9 +142,11 @@ class TunObject final : public Napi::ObjectWrap<TunObject> {
         !getArray(env, args[1], napi_int32_array, table) || !getSize(env, args[2], capacity) || !getSize(env, args[3], pieceCapacity) ||
         !getSize(env, args[4], first) || !getSize(env, args[5], count) || napi_is_array(env, args[6], &isArray) != napi_ok || !isArray ||
         napi_get_array_length(env, args[6], &pieceTotal) != napi_ok) {
-      return throwArgument(env, "write(headers: Uint8Array, table: Int32Array, capacity, pieceCapacity, first, count, pieces: Uint8Array[])");
+      return throwArgument(env, "write(headers, table: Int32Array, capacity, pieceCapacity, first, count, pieces: Uint8Array[])");
     }
-    if (table.length < Batch::wordsNeeded(capacity, pieceCapacity)) return throwArgument(env, "table is detached or too small for its capacity");
+    if (table.length < Batch::wordsNeeded(capacity, pieceCapacity)) {
+      return throwArgument(env, "table is detached or too small for its capacity");
+    }
     if (headers.length == 0) return throwArgument(env, "headers are detached");
     if (count > capacity || first > count) return throwArgument(env, "rows are beyond capacity");
 

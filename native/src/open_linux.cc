@@ -220,7 +220,6 @@ bool LinuxTun::describeSocket(Failure& failure) {
   length = sizeof address;
   if (getpeername(fd, reinterpret_cast<sockaddr*>(&address), &length) < 0) return fail(failure, "getpeername", "unconnected-socket");
   socket = true;
-  datagramSocket = type == SOCK_DGRAM;
   name = "fd" + std::to_string(fd);
   return true;
 }

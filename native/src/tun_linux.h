@@ -49,7 +49,6 @@ class LinuxTun final : public Tun {
   bool inheritedVnet = false;
   size_t vnetLength = 0;
   int configuredMtu = 0;
-  bool datagramSocket = false;
   int endError = 0;
   int32_t endStatus = OK;
 

@@ -1,7 +1,7 @@
 // Owns: the network that system tests run in: an application side with a proxy on its TUN, a server side, a wire between them,
 // and the pcap that stays behind when a test fails. Namespaces themselves: scripts/lab/lab.mjs.
 //
-//   applications (bound to 198.18.0.1, fd00:198:18::1) ─► tun0 ─► proxy ─► uplink ═══ uplink ─► servers (203.0.113.10, 2001:db8:1::10)
+//   applications (198.18.0.1, fd00:198:18::1) ─► tun0 ─► proxy ─► uplink ═══ uplink ─► servers (203.0.113.10, 2001:db8:1::10)
 
 import { copyFileSync, existsSync, mkdirSync, writeFileSync } from 'node:fs'
 import { tmpdir } from 'node:os'

@@ -81,7 +81,7 @@ async function start(name: string, file: string): Promise<void> {
   const router = new Router<TunSocket>({ mode, ipv6, rules, targets, log, relay, resolve })
   inbound.on('connection', socket => router.route(socket))
   inbound.on('warning', message => log.warning?.(message))
-  inbound.on('error', error => log.error?.(describe(error)))
+  inbound.on('error', error => log.error?.(describe(error).join('; ')))
   live(inbound, log)
   log.info?.(`[TUN] ${tun['device-url']} is ${inbound.name}, mtu ${inbound.mtu}, mode ${mode}, ${rules.size} rules`)
 }
@@ -105,21 +105,21 @@ function live(inbound: Inbound, log: Log): void {
     if (!ending) fail(`${inbound.name} is gone`)
   })
   // One connection's mistake is not the others' end.
-  process.on('uncaughtException', error => log.error?.(`internal error: ${describe(error)}`))
+  process.on('uncaughtException', error => log.error?.(`internal error: ${describe(error).join('; ')}`))
 }
 
-/** Says why, in a line for each reason, and ends the process: never with a stack trace. */
+/** Says why, in a line for each reason and one for the fix, and ends the process: never with a stack trace. */
 function fail(reason: unknown): void {
-  const lines = reason instanceof ConfigError ? reason.message.split('\n') : [describe(reason)]
+  const lines = reason instanceof ConfigError ? reason.message.split('\n') : describe(reason)
   process.stderr.write(lines.map(line => `clash-proxy: ${line}\n`).join(''))
   process.exit(1)
 }
 
-/** An error in one line, with its code and what fixes it, unless the message says them. */
-function describe(error: unknown): string {
-  if (!(error instanceof Error)) return String(error)
+/** What happened, with the error's code; then what fixes it, on a line of its own to be copied from. */
+function describe(error: unknown): string[] {
+  if (!(error instanceof Error)) return [String(error)]
   const { message, code, hint } = error as Error & { code?: string; hint?: string }
-  const line = message.replaceAll('\n', ' ')
-  const known = hint === undefined || message.includes(hint) ? line : `${line}; ${hint}`
-  return code === undefined || known.includes(code) ? known : `${known} (${code})`
+  const cause = (hint !== undefined && message.endsWith(`; ${hint}`) ? message.slice(0, -hint.length - 2) : message).replaceAll('\n', ' ')
+  const line = code === undefined || cause.includes(code) ? cause : `${cause} (${code})`
+  return hint === undefined ? [line] : [line, hint]
 }

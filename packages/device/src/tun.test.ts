@@ -42,7 +42,7 @@ function sending(rows: number) {
 
 it('reads rows behind those a batch already has', () => {
   const { device, peer } = pair({ mtu: 9000 })
-  expect(device).toMatchObject({ kind: 'socket', mtu: 9000, offload: false, isUp: true })
+  expect(device).toMatchObject({ kind: 'socket', mtu: 9000, vnetHeader: false, isUp: true })
   const rx = receiving()
   for (let i = 0; i < 2; i++) {
     writeSync(peer, PACKET)

@@ -15,7 +15,10 @@ const REFUSED = 3
 export class TunDevice implements Device {
   readonly name: string
   readonly kind: 'tun' | 'socket'
-  readonly offload: boolean
+  /** GSO rows work on every NIC: where the kernel does not cut them, the addon does. */
+  readonly offload = true
+  /** The NIC takes and gives virtio-net headers: checksums and segmentation are the kernel's. */
+  readonly vnetHeader: boolean
   /** The NIC did not exist before: it goes, with its addresses and routes, when the device is closed. */
   readonly created: boolean
   /** The MTU asked for was not set: the NIC belongs to somebody else, who configures it. */
@@ -35,7 +38,7 @@ export class TunDevice implements Device {
     this.native = native
     this.name = native.name
     this.kind = native.kind
-    this.offload = native.offload
+    this.vnetHeader = native.offload
     this.created = native.created
     this.mtuDenied = native.mtuDenied
     this.lastMtu = native.mtu

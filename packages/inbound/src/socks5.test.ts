@@ -301,6 +301,7 @@ describe('the handover', () => {
   test('an error at the handover ends no process', async () => {
     const server = await greeted(10, async peer => peer.say(OK))
     const socket = await dial(server)
+    expect(socket.listenerCount('error')).toBe(1)
     const closed = new Promise(resolve => socket.once('close', resolve))
     socket.destroy(new Error('nobody listens yet'))
     await closed

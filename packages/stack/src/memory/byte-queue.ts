@@ -39,6 +39,7 @@ export class ByteQueue {
 
   /** Appends bytes[start, end); `owner` (if any) is taken: one reference passes to the queue. */
   push(bytes: Bytes, start: number, end: number, owner: Owner | null): void {
+    if (start === end) return owner?.release()
     this.ats.push(this.headAt + this.length)
     this.chunks.push(bytes)
     this.starts.push(start)

@@ -5,7 +5,7 @@ import type { Millis, Slab } from '../memory/slab.js'
 import { ACK, FIN, RST, type Segment, SYN, segLen } from '../wire/tcp.js'
 import type { TcpConnection } from './connection.js'
 import { acceptable, takeSegmentText } from './receiver.js'
-import { acknowledged, duplicateAck, finAcknowledged } from './sender.js'
+import { acknowledged, duplicateAck, finAcknowledged, measureSyn } from './sender.js'
 import { seqAdd, seqDiff, seqGeq, seqGt, seqLeq, seqLt } from './seq.js'
 import {
   CLOSE_WAIT,
@@ -46,30 +46,36 @@ function synchronized(c: TcpConnection, seg: Segment, slab: Slab, now: Millis): 
 function checkSequence(c: TcpConnection, seg: Segment, now: Millis): boolean {
   // The client did not get our SYN-ACK: its SYN again, which the window test would let pass as an old duplicate.
   if (c.state === SYN_RECEIVED && seg.flags & SYN && !(seg.flags & ACK) && seg.seq === c.irs) {
+    if (seg.hasTimestamps) c.tsRecent = seg.tsVal
     c.synDue = true
     c.tcp.output(c)
     return false
   }
   if (c.tsOk && !checkTimestamp(c, seg, now)) return false
-  if (acceptable(c, seg.seq, segLen(seg))) return true
+  if (acceptable(c, seg.seq, segLen(seg))) {
+    if (c.tsOk && seg.hasTimestamps) takeTimestamp(c, seg, now)
+    return true
+  }
   if (!(seg.flags & RST)) challenge(c)
   return false
 }
 
-/** PAWS, RFC 7323 §5.3; and TS.Recent, §4.3. */
+/** PAWS, RFC 7323 §5.3 R1. */
 function checkTimestamp(c: TcpConnection, seg: Segment, now: Millis): boolean {
-  if (!seg.hasTimestamps) return (seg.flags & RST) !== 0 // §3.2: without the option, dropped in silence, but for a RST
-  const old = seqLt(seg.tsVal, c.tsRecent)
-  if (old && !(seg.flags & RST) && now - c.tsRecentAt < TS_RECENT_MAX_AGE) {
-    c.tcp.stats.tcpPawsDropped++
-    challenge(c)
-    return false
-  }
-  if (seqLeq(seg.seq, c.lastAckSent) && (!old || now - c.tsRecentAt >= TS_RECENT_MAX_AGE)) {
-    c.tsRecent = seg.tsVal
-    c.tsRecentAt = now
-  }
-  return true
+  // §3.2: without the option, dropped in silence, but for a RST; and a SYN, which a peer that has forgotten us sends: challenged.
+  if (!seg.hasTimestamps) return (seg.flags & (RST | SYN)) !== 0
+  if (seg.flags & RST || !seqLt(seg.tsVal, c.tsRecent) || now - c.tsRecentAt >= TS_RECENT_MAX_AGE) return true
+  c.tcp.stats.tcpPawsDropped++
+  challenge(c)
+  return false
+}
+
+/** TS.Recent, RFC 7323 §5.3 R3: of segments in the window only (R2), or a blind one could make PAWS drop all that follow. */
+function takeTimestamp(c: TcpConnection, seg: Segment, now: Millis): void {
+  if (seg.flags & RST || seqGt(seg.seq, c.lastAckSent)) return
+  if (seqLt(seg.tsVal, c.tsRecent) && now - c.tsRecentAt < TS_RECENT_MAX_AGE) return
+  c.tsRecent = seg.tsVal
+  c.tsRecentAt = now
 }
 
 /** An ACK with the numbers as they are: the answer to what cannot be taken. */
@@ -91,7 +97,10 @@ function checkReset(c: TcpConnection, seg: Segment): boolean {
 function checkSyn(c: TcpConnection, seg: Segment): boolean {
   if (!(seg.flags & SYN)) return true
   // Simultaneous open: the SYN-ACK that answers ours in SYN-RECEIVED carries our number, its SYN is old news.
-  if (c.state === SYN_RECEIVED && seg.flags & ACK && seg.seq === c.irs) return true
+  if (c.state === SYN_RECEIVED && seg.flags & ACK && seg.seq === c.irs) {
+    seg.seq = c.rcvNxt // its text, if any, begins behind the SYN
+    return true
+  }
   challenge(c) // RFC 5961 §4.2
   return false
 }
@@ -108,20 +117,24 @@ function checkAck(c: TcpConnection, seg: Segment, now: Millis): boolean {
     challenge(c) // of data never sent, or too old: RFC 5961 §5.2
     return false
   }
-  if (seqGt(seg.ack, c.sndUna)) acknowledged(c, seg, now)
-  else if (seg.ack === c.sndUna) {
-    // Before the window is taken: a window update is no duplicate (FACTS: 5 % spurious retransmits else).
+  if (seqGt(seg.ack, c.sndUna)) {
+    acknowledged(c, seg, now)
+    updateWindow(c, seg)
+  } else if (seg.ack === c.sndUna) {
+    // Before the window is taken: a window update is no duplicate (5 % spurious retransmits else); nor is the answer to a probe.
     const same = seg.wnd << c.sndWndShift === c.sndWnd
-    if (same && seg.data === seg.end && !(seg.flags & FIN) && seqGt(c.sndMax, c.sndUna) && !c.probeDue) duplicateAck(c)
+    if (same && seg.data === seg.end && !(seg.flags & FIN) && seqGt(c.sndMax, c.sndUna) && !c.persisting) duplicateAck(c)
     if (c.persisting) c.unansweredSince = Number.NaN // the probe was answered
+    if (seqLt(c.sndWl1, seg.seq) || (c.sndWl1 === seg.seq && seqLeq(c.sndWl2, seg.ack))) updateWindow(c, seg)
   }
-  updateWindow(c, seg)
   return finStates(c, now)
 }
 
-/** SND.WND is taken from the newest segment only: §3.10.7.4 fifth, ESTABLISHED. */
+/**
+ * SND.WND is taken from the newest segment only: §3.10.7.4 fifth, ESTABLISHED. One that acknowledges more is newer whatever its sequence
+ * number (a retransmission, say): else the right edge would move with SND.UNA although nobody granted that.
+ */
 function updateWindow(c: TcpConnection, seg: Segment): void {
-  if (!(seqLt(c.sndWl1, seg.seq) || (c.sndWl1 === seg.seq && seqLeq(c.sndWl2, seg.ack)))) return
   const was = c.sndWnd
   c.sndWnd = seg.wnd << c.sndWndShift
   c.sndWl1 = seg.seq
@@ -137,30 +150,18 @@ function updateWindow(c: TcpConnection, seg: Segment): void {
 
 function establish(c: TcpConnection, seg: Segment, now: Millis): void {
   c.state = ESTABLISHED
-  c.sndWnd = seg.wnd << c.sndWndShift
+  c.sndWnd = seg.flags & SYN ? seg.wnd : seg.wnd << c.sndWndShift // RFC 7323 §2.2: never scaled in a SYN
   c.maxSndWnd = c.sndWnd
   c.sndWl1 = seg.seq
   c.sndWl2 = seg.ack
+  // Our SYN is acknowledged: one number that is not in the queue. It is all there is, data waits for this.
+  measureSyn(c, seg, now)
   c.retries = 0
-  c.happened(CONNECTED)
-  if (seqGt(seg.ack, c.sndUna)) {
-    // Our SYN: one number that is not in the queue.
-    const synOnly = seqAdd(c.iss, 1)
-    if (c.sndUna === c.iss) {
-      acknowledgeSyn(c, seg, now)
-      if (seg.ack === synOnly) return
-    }
-  }
-}
-
-function acknowledgeSyn(c: TcpConnection, seg: Segment, now: Millis): void {
-  if (!c.tcp.stalled && !Number.isNaN(c.timedAt) && c.retries === 0) c.rtt.sample(now - c.timedAt)
-  else if (c.tsOk && seg.tsEcr !== 0) c.rtt.settle()
-  c.timedAt = Number.NaN
   c.sndUna = seqAdd(c.iss, 1)
   c.rexmitAt = Infinity
   c.unansweredSince = Number.NaN
   if (c.finQueued) c.state = FIN_WAIT_1
+  c.happened(CONNECTED)
 }
 
 /** What the acknowledgment of our FIN means in the closing states. False: the connection is gone. */
@@ -169,7 +170,7 @@ function finStates(c: TcpConnection, now: Millis): boolean {
   switch (c.state) {
     case FIN_WAIT_1:
       c.state = FIN_WAIT_2
-      if (c.orphan) c.tcp.enterFinWait2(c, now)
+      if (c.orphan) c.tcp.output(c) // arms the deadline of FIN-WAIT-2
       return true
     case CLOSING:
       c.tcp.enterTimeWait(c, now)
@@ -182,7 +183,10 @@ function finStates(c: TcpConnection, now: Millis): boolean {
 }
 
 function takeText(c: TcpConnection, seg: Segment, slab: Slab, now: Millis): boolean {
-  if (c.state !== ESTABLISHED && c.state !== FIN_WAIT_1 && c.state !== FIN_WAIT_2) return true // after their FIN: ignored
+  if (c.state !== ESTABLISHED && c.state !== FIN_WAIT_1 && c.state !== FIN_WAIT_2) {
+    if (segLen(seg) > 0) c.ackNow = true // after their FIN: ignored; sent again because our ACK was lost
+    return true
+  }
   if (seg.end > seg.data && c.orphan && seqGt(seqAdd(seg.seq, seg.end - seg.data), c.rcvNxt)) {
     // Nobody will read it: RFC 9293 §3.6.1, RFC 2525 §2.17.
     c.tcp.sendReset(c)
@@ -191,7 +195,7 @@ function takeText(c: TcpConnection, seg: Segment, slab: Slab, now: Millis): bool
   }
   if (seg.flags & FIN && !c.finSeen) {
     const finSeq = seqAdd(seg.seq, seg.end - seg.data)
-    if (seqLeq(finSeq, seqGt(c.rcvAdv, c.rcvNxt) ? c.rcvAdv : c.rcvNxt)) {
+    if (seqGeq(finSeq, c.rcvNxt) && seqLeq(finSeq, seqGt(c.rcvAdv, c.rcvNxt) ? c.rcvAdv : c.rcvNxt)) {
       c.finSeen = true
       c.finSeq = finSeq
     }
@@ -244,11 +248,8 @@ function arrivesInSynSent(c: TcpConnection, seg: Segment, slab: Slab, now: Milli
     c.synDue = true
     return
   }
-  const shift = c.sndWndShift
-  c.sndWndShift = 0 // §2.2 of RFC 7323: not scaled in a SYN
   establish(c, seg, now)
-  c.sndWndShift = shift
   c.ackNow = true
   seg.seq = c.rcvNxt
-  if (seqGeq(seg.ack, c.sndUna) && takeText(c, seg, slab, now)) checkFin(c, now)
+  if (takeText(c, seg, slab, now)) checkFin(c, now)
 }

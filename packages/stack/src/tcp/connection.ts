@@ -9,7 +9,7 @@ import { NewReno } from './newreno.js'
 import type { Reassembly } from './reassembly.js'
 import { RttEstimator } from './rtt.js'
 import type { Seq } from './seq.js'
-import { CLOSE_WAIT, CLOSED, ESTABLISHED, FIN_WAIT_1, FIN_WAIT_2, GONE_EVENT, LAST_ACK, SYN_PENDING, SYN_RECEIVED } from './states.js'
+import { CLOSE_WAIT, CLOSED, ESTABLISHED, FIN_WAIT_1, GONE_EVENT, LAST_ACK, SYN_PENDING, SYN_RECEIVED, SYN_SENT } from './states.js'
 import type { Tcp } from './tcp.js'
 import { wakeConnection } from './timers.js'
 
@@ -177,7 +177,7 @@ export class TcpConnection implements Wakeable {
 
   /** Data may be queued: not ended, not closed. */
   get sendable(): boolean {
-    return !this.finQueued && (this.state === ESTABLISHED || this.state === CLOSE_WAIT || this.state === SYN_RECEIVED)
+    return !this.finQueued && (this.state === ESTABLISHED || this.state === CLOSE_WAIT || this.state === SYN_RECEIVED || this.state === SYN_SENT)
   }
 
   /**
@@ -200,7 +200,7 @@ export class TcpConnection implements Wakeable {
     if (this.finQueued) return
     if (this.state === ESTABLISHED) this.state = FIN_WAIT_1
     else if (this.state === CLOSE_WAIT) this.state = LAST_ACK
-    else if (this.state !== SYN_RECEIVED) return // in SYN-RECEIVED it waits for the handshake
+    else if (this.state !== SYN_RECEIVED && this.state !== SYN_SENT) return // there it waits for the handshake
     this.finQueued = true
     this.tcp.output(this)
   }
@@ -230,7 +230,7 @@ export class TcpConnection implements Wakeable {
     if (this.rcvQueue.length > 0 || this.state < SYN_RECEIVED) return this.reset()
     this.orphan = true
     this.end()
-    if (this.state === FIN_WAIT_2) this.tcp.enterFinWait2(this, this.tcp.now)
+    this.tcp.output(this) // in FIN-WAIT-2 its deadline is armed there
   }
 
   /** Ends the connection at once with a reset: RFC 9293 §3.10.5 ABORT. */

@@ -18,6 +18,9 @@ import { pendingDeadline, schedule } from './timers.js'
 /** Linux TCP_MIN_SND_MSS: a peer that offers less makes every byte cost a packet (CVE-2019-11479). */
 const MSS_MIN = 48
 
+/** Even where the MTU leaves no room at all: a segment without text would be sent for ever. RFC 791's smallest MTU, less headers. */
+const SMSS_MIN = 8
+
 const UNREACHABLE = {
   'host-unreachable': 'host',
   'net-unreachable': 'net',
@@ -93,7 +96,7 @@ export class Handshake {
     }
     c.synGap = Math.max(c.synGap, now - c.synLastAt)
     c.synLastAt = now
-    c.tsRecent = seg.tsVal
+    if (seg.hasTimestamps) c.tsRecent = seg.tsVal
     c.lifeAt = pendingDeadline(c)
     schedule(c)
   }
@@ -161,7 +164,7 @@ export class Handshake {
 /** SMSS: what the peer takes and the NIC carries, less our options. RFC 9293 §3.7.1, RFC 6691. */
 export function updateSmss(c: TcpConnection): void {
   const options = c.tsOk ? 12 : 0
-  c.smss = Math.min(c.peerMss - options, c.tcp.options.mtu - headerBytes(c))
+  c.smss = Math.max(SMSS_MIN, Math.min(c.peerMss - options, c.tcp.options.mtu - headerBytes(c)))
   c.congestion.setSmss(c.smss)
 }
 

@@ -10,6 +10,8 @@ export class NewReno implements Congestion {
   cwnd: number
   ssthresh = CWND_MAX
   private smss: number
+  /** Nothing was acknowledged or lost yet: the window is still the initial one. */
+  private fresh = true
 
   constructor(smss: number) {
     this.smss = smss
@@ -17,6 +19,7 @@ export class NewReno implements Congestion {
   }
 
   onAck(acked: number, flight: number): void {
+    this.fresh = false
     // A window that was not filled says nothing about the path (RFC 7661 §4.3): do not grow it.
     if (flight * 2 < this.cwnd) return
     if (this.cwnd < this.ssthresh) {
@@ -29,6 +32,7 @@ export class NewReno implements Congestion {
   }
 
   onLoss(flight: number): void {
+    this.fresh = false
     this.ssthresh = Math.max(flight / 2, 2 * this.smss) // RFC 5681 (4)
   }
 
@@ -39,5 +43,7 @@ export class NewReno implements Congestion {
 
   setSmss(smss: number): void {
     this.smss = smss
+    // The peer's MSS came with its SYN, behind the constructor; later changes must not stall on a window below one segment.
+    this.cwnd = this.fresh ? initialWindow(smss) : Math.max(this.cwnd, smss)
   }
 }

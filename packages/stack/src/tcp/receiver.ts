@@ -26,12 +26,14 @@ export function takeSegmentText(c: TcpConnection, seg: Segment, slab: Slab, now:
     length -= behind
     seq = c.rcvNxt
   }
+  if (c.finSeen && length > seqDiff(c.finSeq, seq)) length = Math.max(0, seqDiff(c.finSeq, seq)) // nothing comes behind a FIN
   const room = seqDiff(c.rcvAdv, seq)
   if (length > room) {
     c.ackNow = true // beyond the window: a zero-window probe, or a peer that ignores it
     if (room <= 0) return
     length = room
   }
+  if (length === 0) return
   if (seq !== c.rcvNxt) return takeOutOfOrder(c, seq, slab, start, length)
 
   if (length >= BY_REFERENCE && c.tcp.slabs.lendable) {
@@ -77,9 +79,12 @@ function takeReassembled(c: TcpConnection): void {
   if (reassembly.empty) c.reassembly = null
 }
 
-/** RCV.BUFF − RCV.USER: what may be in flight towards us, were the window drawn anew. */
+/** The largest window the field can tell: 64 KiB if scaling was not agreed on. */
+const largestWindow = (c: TcpConnection): number => Math.min(c.tcp.options.rcvBuf, 0xffff << c.rcvWndShift)
+
+/** RCV.BUFF − RCV.USER: the window, were it drawn anew. What waits in the reassembly lies inside it. */
 function freeSpace(c: TcpConnection): number {
-  return Math.max(0, c.tcp.options.rcvBuf - c.rcvQueue.length - (c.reassembly?.bytes ?? 0))
+  return Math.max(0, Math.min(c.tcp.options.rcvBuf - c.rcvQueue.length, largestWindow(c)))
 }
 
 /**
@@ -96,7 +101,7 @@ export function openWindow(c: TcpConnection): boolean {
   const advertised = seqDiff(c.rcvAdv, c.rcvNxt)
   c.rcvAdv = edge
   // Worth a segment of its own if the peer saw less than half the buffer: while it sees more, data and its ACKs carry the news.
-  return advertised < c.tcp.options.rcvBuf >> 1
+  return advertised < largestWindow(c) >> 1
 }
 
 /** The window field to send: rounded down to the scale; text between the rounded and the true edge is still taken (RFC 7323 §2.4). */

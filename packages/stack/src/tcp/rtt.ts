@@ -4,6 +4,7 @@ import type { Millis } from '../memory/slab.js'
 
 const RTO_INITIAL = 1000 // ms. (2.1)
 const RTO_MIN = 200 // ms. Linux TCP_RTO_MIN, below (2.4)'s second: the peer is the local kernel, or one hop behind it.
+const RTO_FALLBACK = 3000 // ms. (5.7)
 const RTO_MAX = 60_000 // ms. (2.5)
 const CLOCK_GRANULARITY = 1 // ms. TSval counts milliseconds.
 
@@ -30,6 +31,11 @@ export class RttEstimator {
   settle(): void {
     if (this.measured) this.rto = Math.min(Math.max(this.srtt + Math.max(CLOCK_GRANULARITY, 4 * this.rttvar), RTO_MIN), RTO_MAX)
     else this.rto = RTO_INITIAL
+  }
+
+  /** Our SYN was lost and nothing could be measured: careful with the data. (5.7) */
+  fallBack(): void {
+    if (!this.measured) this.rto = RTO_FALLBACK
   }
 
   /** The retransmission timer fired. (5.5) */

@@ -7,6 +7,8 @@ import type { Millis } from '../memory/slab.js'
 import { pseudoSum, sumBytes } from '../wire/checksum.js'
 import { IPV4_HEADER, IPV6_HEADER, PROTO_TCP, writeIpv4, writeIpv6 } from '../wire/ip.js'
 import {
+  FIN,
+  PSH,
   SYN,
   TCP_CSUM_OFFSET,
   TCP_HEADER,
@@ -39,7 +41,7 @@ export function headerBytes(c: TcpConnection): number {
 
 /**
  * Emits one segment: `length` bytes of the send queue from sequence number `seq` on. The caller has made sure of a row and
- * MAX_PIECES pieces. Answers the payload bytes it took, fewer where the queue's chunks are too small to gather in one row.
+ * MAX_PIECES pieces. Answers the payload bytes it took, fewer (and without FIN) where the queue's chunks are too small to gather in one row.
  */
 export function emitSegment(c: TcpConnection, tx: PacketBatch, now: Millis, seq: number, flags: number, length: number): number {
   const view = tx.slab.view
@@ -58,9 +60,10 @@ export function emitSegment(c: TcpConnection, tx: PacketBatch, now: Millis, seq:
   const headerLength = option - tcpAt
   // RFC 7323 §2.2: the window in a SYN is never scaled.
   const wnd = flags & SYN ? Math.min(c.tcp.options.rcvBuf, 0xffff) : windowField(c)
-  writeTcpHeader(view, tcpAt, c.localPort, c.remotePort, seq, c.rcvNxt, headerLength, flags, wnd)
   const inHeader = option - at
   const payload = length > 0 ? gather(c, tx, option, seq, length) : 0
+  const sent = payload < length ? flags & ~(FIN | PSH) : flags
+  writeTcpHeader(view, tcpAt, c.localPort, c.remotePort, seq, c.rcvNxt, headerLength, sent, wnd)
   const row = tx.count
   const total = inHeader + payload
   if (c.v4) writeIpv4(view, at, total, PROTO_TCP, c.l3, c.r3)
@@ -89,10 +92,11 @@ function gather(c: TcpConnection, tx: PacketBatch, behind: number, seq: number, 
   let chunk = queue.indexOf(position)
   let left = length
   let to = behind
-  for (let pieces = 0; left > 0 && pieces < MAX_PIECES; pieces++, chunk++) {
+  const inline = length <= INLINE
+  for (let pieces = 0; left > 0 && (inline || pieces < MAX_PIECES); pieces++, chunk++) {
     queue.rangeAt(chunk, position, range)
     const n = Math.min(left, range.end - range.start)
-    if (length <= INLINE) {
+    if (inline) {
       tx.slab.bytes.set(range.bytes.subarray(range.start, range.start + n), to)
       to += n
     } else tx.addPiece(range.bytes, range.start, n, range.owner)

@@ -8,7 +8,7 @@ import type { TcpConnection } from './connection.js'
 import { openWindow } from './receiver.js'
 import { emitSegment, headerBytes, MAX_PIECES } from './segment.js'
 import { seqAdd, seqDiff, seqGeq, seqGt, seqLt, seqMax } from './seq.js'
-import { CLOSED, SYN_PENDING, SYN_RECEIVED, SYN_SENT, WRITABLE } from './states.js'
+import { CLOSED, FIN_WAIT_2, SYN_PENDING, SYN_RECEIVED, SYN_SENT, WRITABLE } from './states.js'
 import { schedule } from './timers.js'
 
 /** Super-segments a connection may emit before the next one gets its turn. */
@@ -23,16 +23,27 @@ export function output(c: TcpConnection, tx: PacketBatch, now: Millis): boolean 
   if (!tx.hasRoom(MAX_PIECES)) return false
   if (c.state === SYN_SENT || c.state === SYN_RECEIVED) {
     if (c.synDue) sendSyn(c, tx, now)
+    else if (c.ackNow) emitSegment(c, tx, now, c.sndMax, ACK, 0) // a challenge
     schedule(c)
     return true
   }
   if (openWindow(c)) c.ackNow = true
   if (c.rexmitDue) retransmitFirst(c, tx, now)
-  if (c.probeDue) sendProbe(c, tx, now)
+  if (c.probeDue && tx.hasRoom(0)) sendProbe(c, tx, now)
   const done = sendData(c, tx, now)
-  if (c.ackNow && tx.hasRoom(0)) emitSegment(c, tx, now, c.sndNxt, ACK, 0)
+  if (c.ackNow && tx.hasRoom(0)) emitSegment(c, tx, now, ackSeq(c), ACK, 0)
+  if (c.orphan && c.state === FIN_WAIT_2 && c.lifeAt === Infinity) c.lifeAt = now + c.tcp.options.finWait2Timeout
   schedule(c)
   return done && !c.ackNow
+}
+
+/**
+ * The sequence number of a pure ACK: SND.NXT as if no timeout had taken it back, or the peer would find the ACK old and ignore it; but
+ * inside its window, should that have shrunk (Linux tcp_acceptable_seq).
+ */
+function ackSeq(c: TcpConnection): number {
+  const edge = seqAdd(c.sndUna, c.sndWnd)
+  return seqDiff(c.sndMax, edge) < 1 << c.sndWndShift ? c.sndMax : edge
 }
 
 function sendSyn(c: TcpConnection, tx: PacketBatch, now: Millis): void {
@@ -42,7 +53,7 @@ function sendSyn(c: TcpConnection, tx: PacketBatch, now: Millis): void {
     c.sndNxt = seqAdd(c.iss, 1)
     c.sndMax = c.sndNxt
     startTiming(c, now)
-  }
+  } else c.timedAt = Number.NaN // Karn: whichever of them will be answered
   armRetransmission(c, now)
 }
 
@@ -90,10 +101,10 @@ function segmentLength(c: TcpConnection, remaining: number, room: number): numbe
   return 0
 }
 
-function emit(c: TcpConnection, tx: PacketBatch, now: Millis, length: number, fin: boolean, last: boolean): void {
+function emit(c: TcpConnection, tx: PacketBatch, now: Millis, length: number, ends: boolean, last: boolean): void {
   const seq = c.sndNxt
-  const flags = ACK | (last ? PSH : 0) | (fin ? FIN : 0)
-  const sent = emitSegment(c, tx, now, seq, flags, length)
+  const sent = emitSegment(c, tx, now, seq, ACK | (last ? PSH : 0) | (ends ? FIN : 0), length)
+  const fin = ends && sent === length
   const next = seqAdd(seq, sent + (fin ? 1 : 0))
   if (seqGt(next, c.sndMax)) {
     c.bytesSent += seqDiff(next, c.sndMax) - (fin ? 1 : 0)
@@ -163,6 +174,8 @@ export function acknowledged(c: TcpConnection, seg: Segment, now: Millis): void 
   c.unansweredSince = Number.NaN
   recover(c, n, flight)
   c.dupAcks = 0
+  // RFC 6582 `recover` goes along, or 2 GiB later it would seem to lie ahead.
+  if (!c.inRecovery && seqLt(c.recover, c.sndUna)) c.recover = c.sndUna
   if (c.sndUna === c.sndMax) {
     c.rexmitAt = Infinity // RFC 6298 (5.2)
     c.persisting = false
@@ -187,6 +200,15 @@ function measure(c: TcpConnection, seg: Segment, now: Millis): void {
   } else if (timed) c.rtt.sample(now - c.timedAt)
   else c.rtt.settle()
   if (timed) c.timedAt = Number.NaN
+}
+
+/** The handshake's round trip. */
+export function measureSyn(c: TcpConnection, seg: Segment, now: Millis): void {
+  const timed = !Number.isNaN(c.timedAt)
+  const rtt = timed ? now - c.timedAt : (Math.floor(now) + c.tsOffset - seg.tsEcr) | 0
+  if (!c.tcp.stalled && (timed || (c.tsOk && seg.hasTimestamps && rtt >= 0))) c.rtt.sample(rtt)
+  else c.rtt.fallBack()
+  c.timedAt = Number.NaN
 }
 
 /** NewReno: RFC 6582 §3.2. */

@@ -108,6 +108,8 @@ export class Tcp {
       return false
     }
     const w = this.waiting
+    // What both sides' TIME-WAITs would tell each other for ever: nothing new, in place.
+    if (segLen(seg) === 0 && seg.seq === w.rcvNxt) return true
     if (seg.flags & FIN) this.timeWait.add(w, now + this.options.timeWait) // the FIN again: our ACK was lost, 2 MSL anew
     const p = this.answerTo(ip, seg)
     p.seq = w.sndNxt
@@ -242,13 +244,6 @@ export class Tcp {
     queue.length = 0
     this.outputHead = 0
     return false
-  }
-
-  /** Nobody holds the application's end any more and our FIN is acknowledged: wait for theirs, not for ever. */
-  enterFinWait2(c: TcpConnection, now: Millis): void {
-    c.lifeAt = now + this.options.finWait2Timeout
-    c.deadline = Math.min(c.deadline, c.lifeAt)
-    this.heap.update(c)
   }
 
   /** Both FINs are exchanged, ours first: the flow lives on as a row of the table, and the last ACK goes out. */

@@ -99,8 +99,10 @@ export class TimeWaitTable {
   private dropHead(): void {
     const row = this.head
     if (this.kind[row] !== 3) {
+      const key = this.key.slice()
       this.key.set(this.keys.subarray(row * KEY_WORDS, (row + 1) * KEY_WORDS))
       this.index.delete()
+      this.key.set(key)
     }
     this.kind[row] = 0
     this.head = (this.head + 1) % this.rows

@@ -79,7 +79,7 @@ export class MemoryDevice implements Device {
   ondeliver: Deliver = () => {}
   /** Readable goes through it; the default calls at once, from within `inject`. A test may give `fn => clock.after(0, fn)`. */
   notify: (fn: () => void) => void = fn => fn()
-  /** Writable goes through it, never at once: the write that ended BLOCKED has to return first. In virtual time `fn => clock.after(0, fn)`. */
+  /** Writable goes through it, never at once: the write that ended BLOCKED has to return first. In tests `fn => clock.after(0, fn)`. */
   later: (fn: () => void) => void = fn => queueMicrotask(fn)
   closed = false
   private readonly splitGso: boolean

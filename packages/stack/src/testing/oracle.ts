@@ -106,7 +106,7 @@ export function headerChecksumOk(packet: Uint8Array): boolean {
   return layout.family === 6 || naiveSum(packet, 0, (packet[0] & 15) * 4) === 0xffff
 }
 
-/** Everything a receiver would check: lengths, header checksum and, unless it is a fragment or a stranger's protocol, transport checksum. */
+/** What a receiver checks: lengths, header checksum and, unless it is a fragment or an unknown protocol, transport checksum. */
 export function packetOk(packet: Uint8Array): boolean {
   if (!headerChecksumOk(packet)) return false
   const layout = layoutOf(packet)

@@ -38,7 +38,8 @@ export class UdpFlow implements Wakeable {
   }
 
   wake(now: Millis): void {
-    if (now - this.lastAt >= this.idleTimeout) this.flows.close(this)
+    // Not `now − lastAt`: rounded, that may say "not yet" at the very deadline, for ever.
+    if (now >= this.lastAt + this.idleTimeout) this.flows.close(this)
     else {
       this.deadline = this.lastAt + this.idleTimeout
       this.flows.heap.update(this)
@@ -80,17 +81,19 @@ export class UdpFlows {
       }
       flow = new UdpFlow(this, v4, s0, s1, s2, s3, srcPort, this.idleTimeout)
       this.table.add(flow)
-    } else this.unlink(flow)
-    flow.older = this.newest
-    if (this.newest !== null) this.newest.newer = flow
-    else this.oldest = flow
-    this.newest = flow
+      this.append(flow)
+    }
     this.touch(flow, now)
     return flow
   }
 
   /** The flow is in use (either direction): RFC 4787 REQ-6 asks for outbound refresh, inbound may refresh too. */
   touch(flow: UdpFlow, now: Millis): void {
+    if (flow.closed) return
+    if (flow !== this.newest) {
+      this.unlink(flow)
+      this.append(flow)
+    }
     flow.lastAt = now
     flow.deadline = now + flow.idleTimeout
     this.heap.update(flow)
@@ -109,6 +112,13 @@ export class UdpFlows {
 
   [Symbol.iterator](): IterableIterator<UdpFlow> {
     return this.table[Symbol.iterator]()
+  }
+
+  private append(flow: UdpFlow): void {
+    flow.older = this.newest
+    if (this.newest !== null) this.newest.newer = flow
+    else this.oldest = flow
+    this.newest = flow
   }
 
   private unlink(flow: UdpFlow): void {

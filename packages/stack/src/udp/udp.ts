@@ -133,7 +133,9 @@ export class Udp {
       d.flow = null
     }
     this.queued = 0
-    for (let flow = this.flows.ended.pop(); flow !== undefined; flow = this.flows.ended.pop()) ended(flow)
+    const over = this.flows.ended
+    for (let i = 0; i < over.length; i++) ended(over[i])
+    over.length = 0
   }
 
   get wantsDrain(): boolean {

@@ -1,5 +1,5 @@
 // Owns: a packet as one line of text, as tcpdump prints it: for logs, failing tests and scripts alike. Never throws, whatever the bytes.
-// Read first: pcap-filter's sibling tcpdump(1), "TCP Packets"; RFC 9293 §3.1.
+// Read first: tcpdump(1) under "TCP Packets".
 
 import { formatAddress } from './address.js'
 import { IP_OK, IpPacket, PROTO_ICMP, PROTO_ICMPV6, PROTO_TCP, PROTO_UDP, readIp } from './ip.js'
