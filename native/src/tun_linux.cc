@@ -206,21 +206,27 @@ bool LinuxTun::gatherRow(Span headers, const std::vector<Span>& pieces, Batch& b
   return true;
 }
 
+/** A header that says nothing: no offload, checksum complete. */
+static void prependEmptyVnet(size_t vnetLength, Outgoing& packet) {
+  static const uint8_t empty[VNET_HEADER_MAX] = {};
+  for (size_t v = packet.count++; v > 0; v--) packet.vectors[v] = packet.vectors[v - 1];
+  packet.vectors[0] = {const_cast<uint8_t*>(empty), vnetLength};
+}
+
 bool LinuxTun::writeRow(Batch& batch, bool resumed, int& error) {
   const bool nicCuts = offload.vnet && (out.gsoType != GSO_UDP || offload.udp);
-  if (out.gsoSize > 0 && !nicCuts) {
+  bool whole = out.gsoSize == 0;
+  if (!whole) {
     const size_t headerLength = gsoHeaderLength(out);
     if (headerLength == 0 || !(out.flags & CSUM_PARTIAL)) return false;
     const size_t segments = segmentCount(out, headerLength);
-    if (segments > 1) {
-      // A cut segment is complete, checksum included; on a NIC with a vnet header an empty one goes before it.
-      static const uint8_t emptyVnet[VNET_HEADER_MAX] = {};
+    if (segments == 1) {
+      whole = true;
+      out.gsoSize = 0;
+    } else if (!nicCuts) {
       for (size_t i = resumed ? static_cast<size_t>(batch.segmentsDone) : 0; i < segments; i++) {
         cutSegment(out, headerLength, i, outgoing);
-        if (vnetLength > 0) {
-          for (size_t v = outgoing.count++; v > 0; v--) outgoing.vectors[v] = outgoing.vectors[v - 1];
-          outgoing.vectors[0] = {const_cast<uint8_t*>(emptyVnet), vnetLength};
-        }
+        if (vnetLength > 0) prependEmptyVnet(vnetLength, outgoing);
         if (send(outgoing) < 0) {
           error = errno;
           batch.segmentsDone = static_cast<int32_t>(i);
@@ -230,9 +236,11 @@ bool LinuxTun::writeRow(Batch& batch, bool resumed, int& error) {
       batch.segmentsDone = 0;
       return true;
     }
-    out.gsoSize = 0;
   }
-  if (!(vnetLength > 0 ? withVnetHeader(out, vnetLength, outgoing) : withChecksum(out, outgoing))) return false;
+  // A packet that is not cut leaves with its checksum complete, also where the NIC would take it without: summing a packet costs
+  // less than telling who relies on it (taps, forwarding, a peer behind another NIC) that it is not to be looked at.
+  if (!(whole ? withChecksum(out, outgoing) : withVnetHeader(out, vnetLength, outgoing))) return false;
+  if (whole && vnetLength > 0) prependEmptyVnet(vnetLength, outgoing);
   if (send(outgoing) >= 0) return true;
   error = errno;
   return false;

@@ -81,7 +81,21 @@ export class Scene {
   private async startCapture(): Promise<void> {
     const tcpdump = findBinary('tcpdump')
     if (!tcpdump) return
-    const args = ['-i', TUN, '-n', '-U', '-Z', 'root', '-B', '8192', '-s', String(SNAP), '-w', join(this.lab.directory, 'tun.pcap')]
+    const args = [
+      '-i',
+      TUN,
+      '-n',
+      '-U',
+      '--immediate-mode',
+      '-Z',
+      'root',
+      '-B',
+      '8192',
+      '-s',
+      String(SNAP),
+      '-w',
+      join(this.lab.directory, 'tun.pcap'),
+    ]
     this.capture = this.apps.start(tcpdump, args)
     await this.capture.waitFor(/listening on/)
   }
@@ -89,7 +103,8 @@ export class Scene {
   /** Call it first in a test: if that test fails, the headers seen on the TUN and the proxy's last lines are kept and named. */
   watch(): void {
     onTestFailed(context => {
-      const name = context.task.name.replace(/[^\w]+/g, '-').slice(0, 60)
+      const { suite, name: test } = context.task
+      const name = `${suite?.name ?? ''} ${test}`.replace(/[^\w]+/g, '-').slice(0, 120)
       const directory = join(tmpdir(), 'tun-test-failures')
       mkdirSync(directory, { recursive: true })
       const pcap = join(this.lab.directory, 'tun.pcap')

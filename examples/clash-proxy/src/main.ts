@@ -73,7 +73,8 @@ async function start(name: string, file: string): Promise<void> {
   const config = load(name, file, names)
   const { tun, dns, mode, ipv6, rules, targets, level } = config
   const log = createLog(level, line => process.stderr.write(line))
-  for (const warning of config.warnings) log.warning?.(formatDiagnostic({ ...warning, severity: 'error' }, name)) // its level says that it is one
+  // The line's level says already that it is a warning.
+  for (const warning of config.warnings) log.warning?.(formatDiagnostic({ ...warning, severity: 'error' }, name))
 
   const inbound = await createTunInbound({ tun, dns })
   if (dns.enable) names.inbound = inbound

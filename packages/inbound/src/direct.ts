@@ -152,7 +152,7 @@ function interleave(addresses: readonly ResolvedAddress[]): readonly ResolvedAdd
   return order
 }
 
-/** The resolver's codes (ENOTFOUND, EAI_AGAIN, ESERVFAIL…) are no errnos: to the application a name nobody knows is a host out of reach. */
+/** The resolver's codes (ENOTFOUND, EAI_AGAIN, ESERVFAIL…) are no errnos: for the application it is a host out of reach. */
 function lookupError(host: string, cause: unknown): DialError {
   const { code, message } = cause as NodeJS.ErrnoException
   return new DialError('EHOSTUNREACH', `cannot resolve ${host} (${code ?? message})`, { cause })

@@ -77,6 +77,7 @@ export class Stack {
   /** The NIC's MTU changed: new connections announce it, all keep to it. */
   setMtu(mtu: number): void {
     this.options.mtu = mtu
+    this.tcp.pathChanged()
   }
 
   /** Takes in every row of a batch. Never throws for what is in it. `stalled`: the process slept, nothing is measured by this turn. */

@@ -7,27 +7,30 @@ import { pseudoSum, sumBytes } from '../wire/checksum.js'
 import { IPV4_HEADER, IPV6_HEADER, PROTO_UDP, writeIpv4, writeIpv6 } from '../wire/ip.js'
 import { UDP_CSUM_OFFSET, UDP_HEADER, writeUdpHeader } from '../wire/udp.js'
 
+/** Address words and port. */
 type End = readonly [number, number, number, number, number]
+
+export interface Fragmented {
+  readonly v4: boolean
+  readonly from: End
+  readonly to: End
+  readonly payload: Bytes
+}
 
 const FRAGMENT_HEADER = 8
 const FRAGMENT = 44
 
-/** Emits all fragments of a UDP datagram, or none and false if the batch has not enough room for all. */
-export function emitFragments(
-  tx: PacketBatch,
-  v4: boolean,
-  from: End,
-  to: End,
-  payload: Bytes,
-  mtu: number,
-  identification: number,
-): boolean {
+/**
+ * Emits fragments of a UDP datagram, as many as the batch has room for, from offset `done` (of UDP header and payload) on. Answers the
+ * next offset: the datagram is out when that is UDP_HEADER + payload.length.
+ */
+export function emitFragments(tx: PacketBatch, out: Fragmented, mtu: number, identification: number, done: number): number {
+  const { v4, from, to, payload } = out
   const headers = v4 ? IPV4_HEADER : IPV6_HEADER + FRAGMENT_HEADER
-  const room = (mtu - headers) & ~7 // all but the last carry a multiple of 8
+  const room = Math.max(8, (mtu - headers) & ~7) // all but the last carry a multiple of 8
   const total = UDP_HEADER + payload.length
-  const fragments = Math.ceil(total / room)
-  if (tx.count + fragments > tx.capacity || !tx.hasRoom(fragments)) return false
-  for (let offset = 0; offset < total; offset += room) {
+  let offset = done
+  while (offset < total && tx.hasRoom(1)) {
     const length = Math.min(room, total - offset)
     const more = offset + length < total
     const at = tx.beginRow()
@@ -42,8 +45,9 @@ export function emitFragments(
       tx.addPiece(payload, offset - UDP_HEADER, length, null)
       tx.finishRow(behind - at)
     }
+    offset += length
   }
-  return true
+  return offset
 }
 
 function writeIpv4Fragment(

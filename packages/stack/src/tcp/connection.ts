@@ -93,6 +93,8 @@ export class TcpConnection implements Wakeable {
   finSeq: Seq = 0
   /** An ACK is owed now; or at `ackAt`. */
   ackNow = false
+  /** Segments ahead of a gap since the last output: each is owed a duplicate ACK. */
+  gapAcks = 0
   /** Payload bytes received since the last ACK was sent. */
   unackedBytes = 0
   /** The application has let go: what arrives has no reader any more. */
@@ -177,7 +179,9 @@ export class TcpConnection implements Wakeable {
 
   /** Data may be queued: not ended, not closed. */
   get sendable(): boolean {
-    return !this.finQueued && (this.state === ESTABLISHED || this.state === CLOSE_WAIT || this.state === SYN_RECEIVED || this.state === SYN_SENT)
+    return (
+      !this.finQueued && (this.state === ESTABLISHED || this.state === CLOSE_WAIT || this.state === SYN_RECEIVED || this.state === SYN_SENT)
+    )
   }
 
   /**

@@ -60,6 +60,7 @@ function advance(c: TcpConnection, length: number): void {
 function takeOutOfOrder(c: TcpConnection, seq: number, slab: Slab, start: number, length: number): void {
   c.tcp.stats.tcpOutOfOrder++
   c.ackNow = true // a duplicate ACK tells the sender of the gap: RFC 5681 §4.2
+  c.gapAcks++ // one each, also where a batch brings several: three of them start the fast retransmit of a peer without SACK
   if (c.tcp.overBudget) return // out-of-order data is the first to go
   c.reassembly ??= new Reassembly()
   const before = c.reassembly.bytes

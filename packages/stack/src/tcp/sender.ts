@@ -16,6 +16,8 @@ const QUANTUM = 4
 /** Duplicate ACKs that count as a loss: RFC 5681 §3.2. */
 const DUP_THRESH = 3
 const MAX_IP_PACKET = 65_535
+/** Duplicate ACKs for one batch: enough for any recovery to start, too few to amplify a flood. */
+const MAX_GAP_ACKS = 16
 
 /** Sends what is due. False: the batch is full or the quantum spent, call again. */
 export function output(c: TcpConnection, tx: PacketBatch, now: Millis): boolean {
@@ -28,6 +30,7 @@ export function output(c: TcpConnection, tx: PacketBatch, now: Millis): boolean 
     return true
   }
   if (openWindow(c)) c.ackNow = true
+  if (c.gapAcks > 0) sendDuplicateAcks(c, tx, now)
   if (c.rexmitDue) retransmitFirst(c, tx, now)
   if (c.probeDue && tx.hasRoom(0)) sendProbe(c, tx, now)
   const done = sendData(c, tx, now)
@@ -44,6 +47,12 @@ export function output(c: TcpConnection, tx: PacketBatch, now: Millis): boolean 
 function ackSeq(c: TcpConnection): number {
   const edge = seqAdd(c.sndUna, c.sndWnd)
   return seqDiff(c.sndMax, edge) < 1 << c.sndWndShift ? c.sndMax : edge
+}
+
+/** RFC 5681 §4.2, for every segment that was out of order, within bounds. */
+function sendDuplicateAcks(c: TcpConnection, tx: PacketBatch, now: Millis): void {
+  for (let n = Math.min(c.gapAcks, MAX_GAP_ACKS); n > 0 && tx.hasRoom(0); n--) emitSegment(c, tx, now, ackSeq(c), ACK, 0)
+  c.gapAcks = 0
 }
 
 function sendSyn(c: TcpConnection, tx: PacketBatch, now: Millis): void {
@@ -87,7 +96,7 @@ function sendData(c: TcpConnection, tx: PacketBatch, now: Millis): boolean {
 /** How many bytes may go in the next segment: 0 for none. RFC 9293 §3.8.6.2.1 (sender's SWS avoidance) and §3.7.4 (Nagle). */
 function segmentLength(c: TcpConnection, remaining: number, room: number): number {
   if (remaining <= 0 || room <= 0) return 0
-  const most = c.tcp.options.offload ? Math.floor((MAX_IP_PACKET - headerBytes(c)) / c.smss) * c.smss : c.smss
+  const most = superSegments(c) ? Math.floor((MAX_IP_PACKET - headerBytes(c)) / c.smss) * c.smss : c.smss
   let length = Math.min(remaining, room, most)
   const tail = length === remaining
   if (length >= c.smss && !tail) return length - (length % c.smss) // (1) whole segments
@@ -99,6 +108,14 @@ function segmentLength(c: TcpConnection, remaining: number, room: number): numbe
   }
   if (length >= c.maxSndWnd / 2 || c.forceSend) return length // (3), (4)
   return 0
+}
+
+/**
+ * May segments be left to the device to cut? Only for a peer that scales its window: 64 KiB have no use for super-segments, and such
+ * a peer is no kernel of today, so it gets what it expects, one segment a packet.
+ */
+function superSegments(c: TcpConnection): boolean {
+  return c.tcp.options.offload && c.rcvWndShift > 0
 }
 
 function emit(c: TcpConnection, tx: PacketBatch, now: Millis, length: number, ends: boolean, last: boolean): void {

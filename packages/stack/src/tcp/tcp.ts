@@ -14,7 +14,7 @@ import { IPV4_HEADER, IPV6_HEADER, type IpPacket } from '../wire/ip.js'
 import { ACK, FIN, RST, type Segment, SYN, segLen, TCP_HEADER } from '../wire/tcp.js'
 import { arrives } from './arrives.js'
 import type { TcpConnection } from './connection.js'
-import { Handshake } from './handshake.js'
+import { Handshake, updateSmss } from './handshake.js'
 import { LoneSegment, writeLoneSegment } from './segment.js'
 import { output as emitDue } from './sender.js'
 import { seqAdd } from './seq.js'
@@ -78,6 +78,11 @@ export class Tcp {
   /** MSS we announce: RFC 9293 §3.7.1, of the NIC's MTU, without options (RFC 6691). */
   ownMss(v4: boolean): number {
     return this.options.mtu - (v4 ? IPV4_HEADER : IPV6_HEADER) - TCP_HEADER
+  }
+
+  /** Another MTU: what is queued is cut anew. */
+  pathChanged(): void {
+    for (const c of this.flows) updateSmss(c)
   }
 
   /** A segment with good checksum. `slab` holds it. */

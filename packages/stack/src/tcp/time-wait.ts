@@ -49,7 +49,11 @@ export class TimeWaitTable {
   add(entry: TimeWaitEntry, expires: Millis): void {
     this.delete()
     if (this.used === this.rows && this.rows < this.capacity) this.grow()
-    if (this.used === this.rows) this.dropHead()
+    if (this.used === this.rows) {
+      const key = this.key.slice()
+      this.dropHead()
+      this.key.set(key)
+    }
     const row = (this.head + this.used++) % this.rows
     this.keys.set(this.key, row * KEY_WORDS)
     this.sndNxt[row] = entry.sndNxt
@@ -99,10 +103,8 @@ export class TimeWaitTable {
   private dropHead(): void {
     const row = this.head
     if (this.kind[row] !== 3) {
-      const key = this.key.slice()
       this.key.set(this.keys.subarray(row * KEY_WORDS, (row + 1) * KEY_WORDS))
       this.index.delete()
-      this.key.set(key)
     }
     this.kind[row] = 0
     this.head = (this.head + 1) % this.rows

@@ -2,6 +2,7 @@
 
 export * from './link.js'
 export * from './memory-device.js'
+export { pattern, patternByte } from './notation.js'
 export * from './oracle.js'
 export * from './pair.js'
 export * from './pcap.js'

@@ -14,8 +14,9 @@ import { CONNECTED, ENDED, GONE_EVENT, READABLE, REQUEST, WRITABLE } from '../tc
 import { parseAddress } from '../wire/address.js'
 import { printPacket, printState } from '../wire/print.js'
 import { readSegment, Segment } from '../wire/tcp.js'
-import { fillChecksums, layoutOf, packetOk } from './oracle.js'
 import { MemoryDevice } from './memory-device.js'
+import { encodeOptions, LETTERS, type Line, parseLine, pattern, patternByte, sameOptions } from './notation.js'
+import { fillChecksums, layoutOf, packetOk } from './oracle.js'
 import { virtualHost } from './pair.js'
 import { Prng } from './prng.js'
 import { VirtualClock } from './virtual-clock.js'
@@ -36,38 +37,10 @@ export interface ScriptOptions {
   seed?: number
 }
 
-const LETTERS: Record<string, number> = { F: 1, S: 2, R: 4, P: 8, A: 16, U: 32, E: 64, C: 128 }
 const PEER_PORT = 40_000
 const OWN_PORT = 80
 
-/** Byte `i` of either side's stream: what `recv` puts into segments, `write` queues and `sent` and `read` expect. */
-export const patternByte = (i: number): number => (i * 7 + (i >> 8) * 13 + 1) & 0xff
-
-/** Bytes [from, to) of the pattern. */
-export function pattern(from: number, to: number): Bytes {
-  const bytes = new Uint8Array(to - from)
-  for (let i = from; i < to; i++) bytes[i - from] = patternByte(i)
-  return bytes
-}
-
-/** What a line like `PA 1001:1101 ack 1 win 500 <nop>` says. Missing parts are null. */
-interface Line {
-  flags: number
-  seq: number
-  end: number
-  ack: number | null
-  win: number | null
-  urg: number
-  options: string | null
-}
-
-/**
- * The notation. `FLAGS SEQ:END [ack N] [win N] [urg N] [<options>]`: flags of `FSRPAUEC`; END − SEQ is the length of the text (SYN and FIN not
- * counted); numbers of the peer are as in its SYN, ours relative to our ISS (our SYN is 0); `win` is the field as it travels, unscaled;
- * options `mss N`, `wscale N`, `sackOK`, `TS val N ecr N`, `sack A:B C:D`, `nop`, `raw HEX`. Our TS values count milliseconds since the script
- * began. `recv` without options adds timestamps as soon as both SYNs had them; `<>` adds none. `sent` compares what its line mentions;
- * `*` in a TS stands for any value; with `<…>` the options must be exactly those (padding aside).
- */
+/** A script; its lines are written as notation.ts says. */
 export class Script {
   readonly clock: VirtualClock
   readonly device: MemoryDevice
@@ -184,7 +157,7 @@ export class Script {
 
   /** A segment from the peer. */
   recv(text: string): void {
-    const line = parse(text)
+    const line = parseLine(text)
     if (line.flags & LETTERS.S) {
       this.peerIss = line.seq
       this.readBytes = 0
@@ -210,7 +183,7 @@ export class Script {
 
   /** The next packet that was sent must be this one. */
   sent(text: string): void {
-    const line = parse(text)
+    const line = parseLine(text)
     const packet = this.outbox.shift()
     if (packet === undefined) this.fail(`expected ${text}, but nothing was sent`)
     const { flags, seq, end, ack, win, options, data } = this.read1(packet as Bytes)
@@ -364,7 +337,9 @@ export class Script {
     if (options === null && c?.tsOk && !(line.flags & LETTERS.R)) {
       options = `TS val ${this.peerNow()} ecr ${this.ownTs((Math.floor(this.clock.now) + c.tsOffset) | 0)}`
     }
-    const tcpOptions = this.encodeOptions(options ?? '')
+    if (options?.includes('TS val')) this.peerTs = Number(/TS val (\d+)/.exec(options)?.[1]) - Math.floor(this.clock.now - this.start)
+    const tsBase = c?.tsOk ? c.tsOffset + Math.floor(this.start) : 0
+    const tcpOptions = encodeOptions(options ?? '', tsBase, this.base())
     const text = line.end - line.seq
     const ipBytes = this.v6 ? 40 : 20
     const packet = new Uint8Array(ipBytes + 20 + tcpOptions.length + text)
@@ -416,32 +391,6 @@ export class Script {
     return parseAddress(text) as [number, number, number, number]
   }
 
-  private encodeOptions(text: string): number[] {
-    const out: number[] = []
-    const word = (n: number) => out.push((n >>> 24) & 255, (n >>> 16) & 255, (n >>> 8) & 255, n & 255)
-    for (const part of text.split(',').map(p => p.trim())) {
-      const [name, ...args] = part.split(/[\s:]+/)
-      if (name === '') continue
-      else if (name === 'nop') out.push(1)
-      else if (name === 'mss') out.push(2, 4, Number(args[0]) >> 8, Number(args[0]) & 255)
-      else if (name === 'wscale') out.push(3, 3, Number(args[0]))
-      else if (name === 'sackOK') out.push(4, 2)
-      else if (name === 'TS') {
-        const c = this.connections.at(-1)
-        out.push(8, 10)
-        word(Number(args[1]))
-        word(c !== undefined && c.tsOk ? Number(args[3]) + c.tsOffset + Math.floor(this.start) : Number(args[3]))
-        this.peerTs = Number(args[1]) - Math.floor(this.clock.now - this.start)
-      } else if (name === 'sack') {
-        out.push(5, 2 + 4 * args.length)
-        for (const arg of args) word(Number(arg) + this.base())
-      } else if (name === 'raw') for (const byte of args[0].match(/../g) ?? []) out.push(Number.parseInt(byte, 16))
-      else throw new Error(`option '${part}' is unknown`)
-    }
-    while (out.length % 4 !== 0) out.push(0)
-    return out
-  }
-
   private note(mark: string, text: string): void {
     this.transcript.push(`${(this.clock.now - this.start).toFixed(3).padStart(12)} ${mark} ${text}`)
   }
@@ -450,38 +399,4 @@ export class Script {
     const state = this.connections.length > 0 ? ` in ${printState((this.connections.at(-1) as TcpConnection).state)}` : ''
     throw new Error(`${text}${state}\n${this.transcript.slice(-40).join('\n')}`)
   }
-}
-
-function parse(text: string): Line {
-  const match = /^([FSRPAUEC]+|-) (-?\d+):(-?\d+)(?: ack (-?\d+))?(?: win (\d+))?(?: urg (\d+))?(?: <(.*)>)?$/.exec(text.trim())
-  if (match === null) throw new Error(`'${text}' is not: FLAGS SEQ:END [ack N] [win N] [urg N] [<options>]`)
-  let flags = 0
-  if (match[1] !== '-') for (const letter of match[1]) flags |= LETTERS[letter]
-  const number = (part: string | undefined) => (part === undefined ? null : Number(part))
-  return {
-    flags,
-    seq: Number(match[2]),
-    end: Number(match[3]),
-    ack: number(match[4]),
-    win: number(match[5]),
-    urg: Number(match[6] ?? 0),
-    options: match[7] ?? null,
-  }
-}
-
-/** The same options, in any order, padding aside; `*` stands for any number. */
-function sameOptions(expected: string, got: string): boolean {
-  const list = (text: string) =>
-    text
-      .split(',')
-      .map(p => p.trim())
-      .filter(p => p !== '' && p !== 'nop')
-      .sort()
-  const a = list(expected)
-  const b = list(got)
-  if (a.length !== b.length) return false
-  return a.every((want, i) => {
-    const pattern = new RegExp(`^${want.replace(/[.+?^${}()|[\]\\]/g, '\\$&').replaceAll('*', '\\d+')}$`)
-    return pattern.test(b[i])
-  })
 }

@@ -2,7 +2,7 @@
 // Read first: RFC 768; ip/fragments.ts for what is larger than the MTU.
 
 import type { Icmp } from '../icmp.js'
-import { emitFragments } from '../ip/fragments.js'
+import { emitFragments, type Fragmented } from '../ip/fragments.js'
 import type { DeadlineHeap, Wakeable } from '../memory/deadline-heap.js'
 import { CSUM_PARTIAL, type PacketBatch } from '../memory/packet-batch.js'
 import type { Bytes, Millis, Slab } from '../memory/slab.js'
@@ -41,13 +41,6 @@ export class Datagram {
   end = 0
 }
 
-interface Outgoing {
-  readonly v4: boolean
-  readonly from: readonly [number, number, number, number, number]
-  readonly to: readonly [number, number, number, number, number]
-  readonly payload: Bytes
-}
-
 export class Udp {
   readonly flows: UdpFlows
   private readonly options: Required<StackOptions>
@@ -58,9 +51,12 @@ export class Udp {
   private readonly served = new Map<number, ((d0: number, d1: number, d2: number, d3: number) => boolean)[]>()
   private readonly queue: Datagram[] = []
   private queued = 0
-  private readonly outgoing: Outgoing[] = []
+  private readonly outgoing: Fragmented[] = []
   private outgoingHead = 0
   private outgoingBytes = 0
+  /** Of the datagram at the head, as far as its fragments are out already; and the MTU they are cut for. */
+  private fragmented = 0
+  private fragmentMtu = 0
   private identification: number
 
   constructor(options: Required<StackOptions>, stats: Stats, heap: DeadlineHeap<Wakeable>, icmp: Icmp, random32: () => number) {
@@ -169,17 +165,28 @@ export class Udp {
     while (this.outgoingHead < this.outgoing.length) {
       const out = this.outgoing[this.outgoingHead]
       const total = (out.v4 ? IPV4_HEADER : IPV6_HEADER) + UDP_HEADER + out.payload.length
-      if (total <= this.options.mtu) {
-        if (!tx.hasRoom(1)) return true
-        emitDatagram(tx, out)
-      } else if (!emitFragments(tx, out.v4, out.from, out.to, out.payload, this.options.mtu, this.identification)) return true
-      else this.identification = (this.identification + 1) | 0
+      if (!tx.hasRoom(1)) return true
+      if (total <= this.options.mtu && this.fragmented === 0) emitDatagram(tx, out)
+      else if (!this.emitFragmented(tx, out)) return true
       this.outgoingBytes -= out.payload.length + 64
-      this.outgoingHead++
+      if (++this.outgoingHead === 256) {
+        this.outgoing.splice(0, this.outgoingHead) // a queue that never runs empty must not hold what is out
+        this.outgoingHead = 0
+      }
     }
     this.outgoing.length = 0
     this.outgoingHead = 0
     return false
+  }
+
+  /** False: the batch was full before all fragments were out. */
+  private emitFragmented(tx: PacketBatch, out: Fragmented): boolean {
+    if (this.fragmented === 0) this.fragmentMtu = this.options.mtu
+    this.fragmented = emitFragments(tx, out, this.fragmentMtu, this.identification, this.fragmented)
+    if (this.fragmented < UDP_HEADER + out.payload.length) return false
+    this.fragmented = 0
+    this.identification = (this.identification + 1) | 0
+    return true
   }
 
   /** Tells the sender of a datagram that nobody is there: ICMP port unreachable. */
@@ -195,7 +202,7 @@ export class Udp {
   }
 }
 
-function emitDatagram(tx: PacketBatch, out: Outgoing): void {
+function emitDatagram(tx: PacketBatch, out: Fragmented): void {
   const { v4, from, to, payload } = out
   const view = tx.slab.view
   const at = tx.beginRow()
