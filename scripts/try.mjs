@@ -41,6 +41,8 @@ for (const [signal, number] of /** @type {[NodeJS.Signals, number][]} */ ([
   process.on(signal, () => process.exit(128 + number)) // the lab goes down on exit
 }
 
+process.stdout.on('error', () => process.exit(1)) // `npm run try | head` has seen enough
+
 try {
   await main()
 } catch (error) {

@@ -21,7 +21,7 @@ export async function createTunInbound(options: TunInboundOptions): Promise<TunI
   const tun = parseTun({ ...options.tun, enable })
   const dns = parseDns(dnsSection)
   const listen = tun['dns-listen']
-  const names = new NameService(dns, handler)
+  const names = new NameService(dns, handler, listen !== undefined)
   const dnsMatcher = listen === undefined ? null : matcher(splitHostPort(listen))
   const device = options.device ?? openDevice(tun)
   const stack = new Stack(

@@ -12,9 +12,10 @@ export class NameService {
   readonly server: DnsServer
   private readonly resolver: Resolver | null
 
-  constructor(options: DnsOptions, handler: DnsHandler | undefined) {
+  /** `hijacks`: queries on the TUN reach the server; else nobody learns a fake address, and the range is like any other. */
+  constructor(options: DnsOptions, handler: DnsHandler | undefined, hijacks: boolean) {
     this.fakeIp =
-      options['enhanced-mode'] === 'fake-ip'
+      hijacks && options['enhanced-mode'] === 'fake-ip'
         ? new FakeIpPool({ range4: options['fake-ip-range'], range6: options.ipv6 ? options['fake-ip-range6'] : undefined })
         : null
     const nameservers = options.nameserver.length > 0 ? options.nameserver : options['default-nameserver']

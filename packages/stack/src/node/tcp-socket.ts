@@ -392,7 +392,7 @@ export class TunSocket extends Duplex {
   /** Piped into a stream that is still connecting, a pending socket waits for it: only then is it known whether to accept. */
   override pipe<T extends NodeJS.WritableStream>(destination: T, options?: { end?: boolean }): T {
     const other = destination as unknown as Connecting
-    if (this.undecided && other.connecting === true) this.waitFor(other)
+    if (this.undecided && destination !== (this as unknown) && other.connecting === true) this.waitFor(other)
     return super.pipe(destination, options)
   }
 

@@ -122,7 +122,7 @@ function checkAck(c: TcpConnection, seg: Segment, now: Millis): boolean {
     updateWindow(c, seg)
   } else if (seg.ack === c.sndUna) {
     // Before the window is taken: a window update is no duplicate (5 % spurious retransmits else); nor is the answer to a probe.
-    const same = seg.wnd << c.sndWndShift === c.sndWnd
+    const same = windowOf(c, seg) === c.sndWnd
     if (same && seg.data === seg.end && !(seg.flags & FIN) && seqGt(c.sndMax, c.sndUna) && !c.persisting) duplicateAck(c)
     if (c.persisting) c.unansweredSince = Number.NaN // the probe was answered
     if (seqLt(c.sndWl1, seg.seq) || (c.sndWl1 === seg.seq && seqLeq(c.sndWl2, seg.ack))) updateWindow(c, seg)
@@ -130,13 +130,16 @@ function checkAck(c: TcpConnection, seg: Segment, now: Millis): boolean {
   return finStates(c, now)
 }
 
+/** RFC 7323 §2.2: never scaled in a SYN. */
+const windowOf = (c: TcpConnection, seg: Segment): number => (seg.flags & SYN ? seg.wnd : seg.wnd << c.sndWndShift)
+
 /**
  * SND.WND is taken from the newest segment only: §3.10.7.4 fifth, ESTABLISHED. One that acknowledges more is newer whatever its sequence
  * number (a retransmission, say): else the right edge would move with SND.UNA although nobody granted that.
  */
 function updateWindow(c: TcpConnection, seg: Segment): void {
   const was = c.sndWnd
-  c.sndWnd = seg.wnd << c.sndWndShift
+  c.sndWnd = windowOf(c, seg)
   c.sndWl1 = seg.seq
   c.sndWl2 = seg.ack
   if (c.sndWnd > c.maxSndWnd) c.maxSndWnd = c.sndWnd
@@ -150,7 +153,7 @@ function updateWindow(c: TcpConnection, seg: Segment): void {
 
 function establish(c: TcpConnection, seg: Segment, now: Millis): void {
   c.state = ESTABLISHED
-  c.sndWnd = seg.flags & SYN ? seg.wnd : seg.wnd << c.sndWndShift // RFC 7323 §2.2: never scaled in a SYN
+  c.sndWnd = windowOf(c, seg)
   c.maxSndWnd = c.sndWnd
   c.sndWl1 = seg.seq
   c.sndWl2 = seg.ack

@@ -73,7 +73,7 @@ function sendData(c: TcpConnection, tx: PacketBatch, now: Millis): boolean {
   const end = queueEnd(c)
   for (let emitted = 0; ; emitted++) {
     const remaining = seqDiff(end, c.sndNxt)
-    const finLeft = c.finQueued && remaining >= 0 // remaining −1: the FIN is out
+    const finLeft = c.finQueued && remaining >= 0 && !finAcknowledged(c) // remaining −1: the FIN is out
     if (remaining <= 0 && !finLeft) break
     const flight = seqDiff(c.sndNxt, c.sndUna)
     const wnd = c.sndWnd - flight
@@ -88,7 +88,7 @@ function sendData(c: TcpConnection, tx: PacketBatch, now: Millis): boolean {
     }
     if (emitted === QUANTUM || !tx.hasRoom(MAX_PIECES)) return false
     c.forceSend = false
-    emit(c, tx, now, length, fin, length === remaining)
+    emit(c, tx, now, length, fin, length > 0 && length === remaining)
   }
   return true
 }
@@ -140,6 +140,7 @@ function emit(c: TcpConnection, tx: PacketBatch, now: Millis, length: number, en
 /** Sends the segment at SND.UNA again: fast retransmit and partial ACKs. */
 function retransmitFirst(c: TcpConnection, tx: PacketBatch, now: Millis): void {
   c.rexmitDue = false
+  if (c.sndUna === c.sndMax) return // acknowledged meanwhile
   const length = Math.min(c.sndQueue.length, c.smss, seqDiff(c.sndMax, c.sndUna))
   const fin = c.finSent && length === c.sndQueue.length
   if (length <= 0 && !fin) return

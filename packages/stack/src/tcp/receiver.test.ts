@@ -1,0 +1,236 @@
+import { describe, expect, test } from 'vitest'
+import { Prng } from '../testing/prng.js'
+import { Script } from '../testing/script.js'
+import { PacketBatch } from '../memory/packet-batch.js'
+import { seqAdd } from './seq.js'
+
+describe('acknowledgments', () => {
+  test('one segment: after 40 ms; unless the answer carries it', () => {
+    const t = new Script().establish('mss 1000')
+    t.recv('PA 1001:1101 ack 1')
+    t.advance(39)
+    t.sentNothing()
+    t.advance(1)
+    t.sent('A 1:1 ack 1101')
+    t.recv('PA 1101:1201 ack 1')
+    t.write(5)
+    t.sent('PA 1:6 ack 1201')
+    t.advance(100)
+    t.sentNothing()
+  })
+  test('every second full segment at once (RFC 9293 §3.8.6.3)', () => {
+    const t = new Script().establish('mss 1000')
+    t.recv('A 1001:2001 ack 1')
+    t.sentNothing()
+    t.recv('A 2001:3001 ack 1')
+    t.sent('A 1:1 ack 3001')
+    t.recv('A 3001:4001 ack 1')
+    t.sentNothing()
+    t.recv('A 4001:5001 ack 1')
+    t.sent('A 1:1 ack 5001')
+  })
+  test('above a gap each segment is a duplicate ACK at once; what fills it is acknowledged at once', () => {
+    const t = new Script().establish('mss 1000')
+    for (let i = 1; i < 4; i++) {
+      t.recv(`PA ${1001 + i * 100}:${1101 + i * 100} ack 1`)
+      t.sent('A 1:1 ack 1001 <>')
+    }
+    t.recv('PA 1001:1101 ack 1')
+    t.sent('A 1:1 ack 1401')
+    expect(t.readBytes).toBe(400)
+  })
+  test('old text is acknowledged at once and not delivered again', () => {
+    const t = new Script().establish('mss 1000')
+    t.recv('PA 1001:1101 ack 1')
+    t.advance(40)
+    t.sent('A 1:1 ack 1101')
+    t.recv('PA 1001:1101 ack 1')
+    t.sent('A 1:1 ack 1101')
+    t.recv('PA 1051:1151 ack 1') // half old, half new
+    t.sent('A 1:1 ack 1151')
+    expect(t.readBytes).toBe(150)
+  })
+  test('keepalive probes of 0 and 1 byte below RCV.NXT are answered', () => {
+    const t = new Script().establish('mss 1000')
+    t.recv('A 1000:1000 ack 1')
+    t.sent('A 1:1 ack 1001')
+    t.recv('A 1000:1001 ack 1')
+    t.sent('A 1:1 ack 1001')
+    expect(t.readBytes).toBe(0)
+  })
+  test('urgent data stays in line (RFC 6093)', () => {
+    const t = new Script().establish('mss 1000')
+    t.recv('UPA 1001:1005 ack 1 urg 4')
+    t.recv('PA 1005:1009 ack 1')
+    expect(t.readBytes).toBe(8)
+  })
+})
+
+describe('SACK blocks (RFC 2018)', () => {
+  test('the newest range first, three beside timestamps, four without', () => {
+    for (const [options, most] of [['mss 1000,sackOK', 4] as const, ['mss 1000,sackOK,TS val 1 ecr 0', 3] as const]) {
+      const t = new Script().establish(options)
+      const blocks: string[] = []
+      for (let i = 1; i <= 6; i++) {
+        const from = 1001 + i * 200
+        t.recv(`PA ${from}:${from + 100} ack 1`)
+        blocks.unshift(`${from}:${from + 100}`)
+        const ts = most === 3 ? 'TS val * ecr *,' : ''
+        t.sent(`A 1:1 ack 1001 <${ts}sack ${blocks.slice(0, most).join(' ')}>`)
+      }
+    }
+  })
+  test('adjacent ranges are one block; a range that fills grows', () => {
+    const t = new Script().establish('mss 1000,sackOK')
+    t.recv('PA 1101:1201 ack 1')
+    t.sent('A 1:1 ack 1001 <sack 1101:1201>')
+    t.recv('PA 1201:1301 ack 1')
+    t.sent('A 1:1 ack 1001 <sack 1101:1301>')
+    t.recv('PA 1401:1501 ack 1')
+    t.sent('A 1:1 ack 1001 <sack 1401:1501 1101:1301>')
+    t.recv('PA 1151:1451 ack 1')
+    t.sent('A 1:1 ack 1001 <sack 1101:1501>')
+    t.recv('PA 1001:1101 ack 1')
+    t.sent('A 1:1 ack 1501 <>')
+    expect(t.readBytes).toBe(500)
+  })
+  test('none if not permitted', () => {
+    const t = new Script().establish('mss 1000')
+    t.recv('PA 1101:1201 ack 1')
+    t.sent('A 1:1 ack 1001 <>')
+  })
+})
+
+describe('window', () => {
+  test('it closes as nobody reads, its right edge never moves left, probes are answered, and it opens at once when somebody reads', () => {
+    for (const scale of [true, false]) {
+      const t = new Script({ read: false, stack: { rcvBuf: 20_000 } }).establish(scale ? 'mss 1000,wscale 7' : 'mss 1000')
+      const shift = scale ? 7 : 0
+      let seq = 1001
+      let edge = 1001 + 20_000
+      for (let i = 0; i < 25; i++) {
+        const n = Math.min(1000, edge - seq)
+        if (n <= 0) break
+        t.recv(`A ${seq}:${seq + n} ack 1`)
+        seq += n
+        for (const line of t.drainSent()) {
+          const [, ack, win] = /ack (\d+) win (\d+)/.exec(line) ?? []
+          const right = Number(ack) + (Number(win) << shift)
+          expect(right).toBeGreaterThan(edge - (1 << shift))
+          edge = Math.max(edge, right)
+        }
+      }
+      t.advance(40)
+      t.drainSent()
+      expect(edge - seq).toBeLessThan(1 << shift)
+      t.recv(`A ${seq - 1}:${seq - 1} ack 1`)
+      t.sent(`A 1:1 ack ${seq} win 0`)
+      t.recv(`A ${seq}:${seq + 1} ack 1`)
+      t.sent(`A 1:1 ack ${seq} win 0`)
+      expect(t.read()).toBe(seq - 1001)
+      t.sent(`A 1:1 ack ${seq} win ${20_000 >> shift}`)
+      t.recv(`PA ${seq}:${seq + 100} ack 1`)
+      expect(t.read()).toBe(100)
+    }
+  })
+  test('no crumbs: it opens by two segments or half the buffer (RFC 9293 §3.8.6.2.2)', () => {
+    const t = new Script({ read: false, stack: { rcvBuf: 20_000 } }).establish('mss 1000')
+    for (let i = 0; i < 20; i++) t.recv(`A ${1001 + i * 1000}:${2001 + i * 1000} ack 1`)
+    t.drainSent()
+    t.advance(40)
+    t.drainSent()
+    t.read(1)
+    t.sentNothing()
+    t.read(1)
+    t.sent('A 1:1 ack 21001 win 5096') // the queue gives its chunks whole
+  })
+  test('without scaling the field is 65,535 at most and text beyond it is not taken', () => {
+    const t = new Script({ read: false }).establish('mss 1460')
+    t.recv('PA 1001:1002 ack 1')
+    t.advance(40)
+    t.sent('A 1:1 ack 1002 win 65534')
+    t.recv(`PA ${1001 + 65_535}:${1001 + 65_635} ack 1`)
+    t.sent('A 1:1 ack 1002 win 65534')
+    expect(t.connection.reassembly).toBe(null)
+  })
+  test('with scaling a megabyte is offered from the first ACK on', () => {
+    const t = new Script().establish('mss 1460,wscale 2')
+    t.recv('PA 1001:1002 ack 1')
+    t.advance(40)
+    t.sent(`A 1:1 ack 1002 win ${(1 << 20) >> 7}`)
+  })
+  test('text beyond the window is cut off at its edge', () => {
+    const t = new Script({ stack: { rcvBuf: 1000 } }).establish('mss 1000')
+    t.recv('PA 1001:2401 ack 1')
+    t.sent('A 1:1 ack 2001')
+    expect(t.readBytes).toBe(1000)
+  })
+  test('a segment wholly beyond the window is dropped and answered', () => {
+    const t = new Script().establish('mss 1000')
+    t.recv(`PA ${1001 + (1 << 28)}:${1011 + (1 << 28)} ack 1`)
+    t.sent('A 1:1 ack 1001')
+    expect(t.connection.reassembly).toBe(null)
+  })
+  test('over the budget: out-of-order text is dropped, no window grows, what was promised is taken', () => {
+    const t = new Script({ read: false, stack: { rcvBuf: 20_000, receiveBudget: 5000 } }).establish('mss 1000')
+    for (let i = 0; i < 8; i++) t.recv(`A ${1001 + i * 1000}:${2001 + i * 1000} ack 1`)
+    t.recv('A 10001:11001 ack 1')
+    expect(t.connection.reassembly).toBe(null)
+    expect(t.stack.tcp.receiveQueued).toBe(8000)
+    expect(t.read()).toBe(8000)
+    expect(t.stack.tcp.receiveQueued).toBe(0)
+  })
+})
+
+test('text received by reference returns its slab when it is read', () => {
+  const t = new Script({ read: false, mtu: 9000 }).establish('mss 8000')
+  const slab = t.stack.slabs.inUse
+  t.recv('A 1001:8001 ack 1')
+  expect(t.read()).toBe(7000)
+  expect(t.stack.slabs.inUse).toBe(slab)
+})
+
+describe('reassembly', () => {
+  test('1,000 shuffled, overlapping, repeated segments deliver the stream once, in order: as a model that marks bytes', () => {
+    for (let seed = 1; seed <= 30; seed++) {
+      const prng = new Prng(seed)
+      const total = 20_000
+      // Numbers wrap in the middle of the stream.
+      const first = seed % 2 ? 0x1_0000_0000 - 7000 : 1000
+      const t = new Script({ seed })
+      t.recv(`S ${first}:${first} <mss 1460,wscale 7,sackOK>`)
+      t.sent('SA 0:0')
+      const base = (first + 1) >>> 0
+      t.recv(`A ${base}:${base} ack 1`)
+      const have = new Uint8Array(total)
+      let next = 0
+      for (let i = 0; next < total; i++) {
+        // Mostly near the gap, sometimes the very next bytes, so that it ends.
+        const from = i % 7 === 0 ? next : Math.max(0, Math.min(total - 1, next - 2000 + prng.below(9000)))
+        const to = Math.min(total, from + 1 + prng.below(1400))
+        t.recv(`A ${base + from}:${base + to} ack 1`)
+        have.fill(1, from, to)
+        while (next < total && have[next] === 1) next++
+        expect(t.readBytes, `seed ${seed}`).toBe(next)
+        for (const line of t.drainSent()) expect(Number(/ack (\d+)/.exec(line)?.[1])).toBeLessThanOrEqual((base + next) % 0x1_0000_0000)
+        expect(t.stack.tcp.receiveQueued).toBe(t.connection.reassembly?.bytes ?? 0)
+      }
+      expect(t.connection.reassembly).toBe(null)
+      expect(t.connection.rcvNxt).toBe(seqAdd(base | 0, total))
+    }
+  })
+  test('every second byte: bounded', () => {
+    const t = new Script().establish('mss 1000')
+    for (let i = 1; i < 3000; i += 2) t.recv(`A ${1001 + i}:${1002 + i} ack 1`)
+    expect(t.connection.reassembly?.bytes).toBeLessThanOrEqual(1024)
+  })
+})
+
+test('a batch is consumed whole, whatever is in it', () => {
+  const t = new Script()
+  const rx = new PacketBatch(t.stack.slabs.take(), 4)
+  rx.count = 4
+  t.stack.input(rx, 2000)
+  expect(t.stack.stats.rowsIn).toBe(4)
+  expect(t.stack.stats.drops.ipMalformed).toBe(4)
+})
