@@ -2,7 +2,7 @@
 // whatever happens. For `npm run try` and test/system. Read ip-netns(8).
 
 import { spawn, spawnSync } from 'node:child_process'
-import { existsSync, mkdirSync, mkdtempSync, readdirSync, rmdirSync, rmSync, writeFileSync } from 'node:fs'
+import { existsSync, mkdirSync, mkdtempSync, readdirSync, readFileSync, rmdirSync, rmSync, writeFileSync } from 'node:fs'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 
@@ -82,12 +82,19 @@ export class Lab {
     device = 'uplink',
   ) {
     ip('link', 'add', device, 'netns', a.name, 'type', 'veth', 'peer', 'name', device, 'netns', b.name)
-    for (const [namespace, addresses] of /** @type {[Namespace, string[]][]} */ ([
-      [a, addressesA],
-      [b, addressesB],
-    ])) {
+    const ends = [
+      { namespace: a, addresses: addressesA, mac: '02:00:00:00:00:0a' },
+      { namespace: b, addresses: addressesB, mac: '02:00:00:00:00:0b' },
+    ]
+    for (const { namespace, addresses, mac } of ends) {
+      namespace.ip('link', 'set', device, 'address', mac, 'up')
       for (const address of addresses) namespace.address(address, device)
-      namespace.ip('link', 'set', device, 'up')
+    }
+    // They know each other: in the first second of a wire's life the kernel may lose a neighbour solicitation and wait a second.
+    for (const [here, there] of [ends, ends.toReversed()]) {
+      for (const address of there.addresses) {
+        here.namespace.ip('neighbour', 'replace', address.split('/')[0], 'lladdr', there.mac, 'dev', device, 'nud', 'permanent')
+      }
     }
   }
 
@@ -280,9 +287,18 @@ function sweep() {
     if (!existsSync(directory)) continue
     for (const name of readdirSync(directory)) {
       const pid = new RegExp(`^${PREFIX}-(\\d+)-`).exec(name)?.[1]
-      if (!pid || existsSync(`/proc/${pid}`)) continue
+      if (!pid || lives(pid)) continue
       if (directory === tmpdir()) rmSync(join(directory, name), { recursive: true, force: true })
       else removeNamespace(name)
     }
+  }
+}
+
+/** A zombie does not: in a container without an init nobody collects them. proc(5) */
+function lives(/** @type {string} */ pid) {
+  try {
+    return !/^\d+ \(.*\) [ZX]/.test(readFileSync(`/proc/${pid}/stat`, 'utf8'))
+  } catch {
+    return false
   }
 }

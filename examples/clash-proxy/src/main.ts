@@ -4,7 +4,7 @@ import { readFileSync } from 'node:fs'
 import { relative } from 'node:path'
 import { getSystemErrorMap } from 'node:util'
 import { ConfigError, formatDiagnostic } from '@tun/config'
-import { createTunInbound, direct, type Lookup, relay, type TunSocket } from '@tun/inbound'
+import { createTunInbound, direct, type Lookup, relay, relayDatagrams, type TunSocket } from '@tun/inbound'
 import { parseArgs, USAGE } from './args.js'
 import { type Config, readConfig } from './config.js'
 import { createLog, type Log } from './log.js'
@@ -81,6 +81,7 @@ async function start(name: string, file: string): Promise<void> {
   const resolve: Lookup = (host, signal) => inbound.resolve(host, signal)
   const router = new Router<TunSocket>({ mode, ipv6, rules, targets, log, relay, resolve })
   inbound.on('connection', socket => router.route(socket))
+  inbound.on('flow', flow => relayDatagrams(flow, to => router.routeDatagrams(flow.source, to)))
   inbound.on('warning', message => log.warning?.(message))
   inbound.on('error', error => log.error?.(describe(error).join('; ')))
   live(inbound, log)

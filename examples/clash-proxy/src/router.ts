@@ -1,7 +1,7 @@
-// Owns: the way of a connection: inbound → rule → outbound.
+// Owns: the way of a connection or datagram: inbound → rule → outbound.
 
 import type { Duplex } from 'node:stream'
-import { type Destination, type Endpoint, formatDestination, type RelayResult, type ResolvedAddress } from '@tun/inbound'
+import { type Destination, type Endpoint, formatDestination, type Outbound, type RelayResult, type ResolvedAddress } from '@tun/inbound'
 import type { Log } from './log.js'
 import type { RejectReason, Target, Targets } from './proxies.js'
 import type { Rule, Rules } from './rules.js'
@@ -42,26 +42,45 @@ export class Router<S extends Incoming> {
     else this.follow(socket, rules.find(destination))
   }
 
+  /** The same for a flow's datagrams to one destination; null: rejected. */
+  async routeDatagrams(source: Endpoint, destination: Destination): Promise<Outbound | null> {
+    const { mode, ipv6, rules, targets, log } = this.options
+    if (!ipv6 && destination.family === 6 && destination.host === undefined) return null
+    let rule: Rule | undefined
+    if (mode === 'rule') {
+      const resolved = rules.wantsAddress(destination) ? await this.realAddress(destination.host!) : undefined
+      rule = rules.find(destination, resolved)
+    }
+    const target = rule?.target ?? targets.get(mode === 'global' ? 'GLOBAL' : 'DIRECT')!
+    log.info?.(`[UDP] ${formatDestination(source)} --> ${formatDestination(destination)}${this.because(rule)} using ${target.name}`)
+    return target.outbound ?? null
+  }
+
   private async routeByAddress(socket: S, host: string): Promise<void> {
-    let resolved: string | undefined
+    const resolved = await this.realAddress(host, socket.signal)
+    if (!socket.destroyed) this.follow(socket, this.options.rules.find(socket.destination, resolved))
+  }
+
+  private async realAddress(host: string, signal?: AbortSignal): Promise<string | undefined> {
     try {
-      resolved = (await this.options.resolve(host, socket.signal))[0]?.address
+      return (await this.options.resolve(host, signal))[0]?.address
     } catch (error) {
       this.options.log.debug?.(`[DNS] resolve ${host} error: ${(error as Error).message}`) // IP rules do not match, as in mihomo
+      return undefined
     }
-    if (!socket.destroyed) this.follow(socket, this.options.rules.find(socket.destination, resolved))
   }
 
   private follow(socket: S, rule: Rule | undefined): void {
     this.use(socket, rule ? rule.target : this.options.targets.get('DIRECT')!, rule)
   }
 
+  private because(rule: Rule | undefined): string {
+    return rule ? ` match ${rule.label}` : this.options.mode === 'rule' ? " doesn't match any rule" : ''
+  }
+
   private use(socket: S, target: Target, rule: Rule | undefined): void {
-    const { log, mode, relay } = this.options
-    if (log.info) {
-      const why = rule ? ` match ${rule.label}` : mode === 'rule' ? " doesn't match any rule" : ''
-      log.info(`[TCP] ${way(socket)}${why} using ${target.name}`)
-    }
+    const { log, relay } = this.options
+    log.info?.(`[TCP] ${way(socket)}${this.because(rule)} using ${target.name}`)
     const { outbound } = target
     if (!outbound) return socket.reject(target.reject)
     void relay(socket, signal => outbound.dial(socket.destination, signal)).then(({ up, down, reason, error }) => {

@@ -3,9 +3,9 @@
 import { promises as dns } from 'node:dns'
 import { isIP } from 'node:net'
 import type { DnsOptions } from '@tun/config'
-import { createResolver, type DnsHandler, DnsServer, decodeMessage, DomainSet, FakeIpPool, type Resolver } from '@tun/dns'
-import { nameQuery } from './name-query.js'
+import { createResolver, type DnsHandler, DnsServer, DomainSet, decodeMessage, FakeIpPool, type Resolver } from '@tun/dns'
 import type { ResolvedAddress } from './direct.js'
+import { nameQuery } from './name-query.js'
 
 export class NameService {
   readonly fakeIp: FakeIpPool | null

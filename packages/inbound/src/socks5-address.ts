@@ -1,7 +1,7 @@
 // Owns: addresses in the form of RFC 1928 §5: a type, then 4 bytes, 16 bytes or a counted name, then the port.
 
-import { parseAddress } from '@tun/stack'
-import type { Destination } from './outbound.js'
+import { formatAddress, parseAddress } from '@tun/stack'
+import type { Destination, Endpoint } from './outbound.js'
 
 export const ATYP_IPV4 = 1
 export const ATYP_NAME = 3
@@ -49,4 +49,14 @@ export function restLength(type: number, first: number): number {
     default:
       return 0
   }
+}
+
+/** The address whose type and first byte came before `rest`; undefined for a name. */
+export function decodeAddress(type: number, first: number, rest: Buffer): Endpoint | undefined {
+  if (type === ATYP_NAME) return undefined
+  const bytes = Buffer.concat([Buffer.from([first]), rest])
+  const words =
+    type === ATYP_IPV4 ? ([0, 0, 0xffff, bytes.readInt32BE(0)] as const) : ([0, 4, 8, 12] as const).map(at => bytes.readInt32BE(at))
+  const address = formatAddress(words[0], words[1], words[2], words[3])
+  return { address, port: bytes.readUInt16BE(bytes.length - 2), family: address.includes(':') ? 6 : 4 }
 }

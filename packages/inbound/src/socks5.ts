@@ -1,17 +1,26 @@
-// Owns: CONNECT through a SOCKS5 proxy. Read RFC 1928 §3, §4, §6 and RFC 1929; their messages are small, so one state machine
+// Owns: the handshake with a SOCKS5 proxy, for CONNECT and UDP ASSOCIATE. Read RFC 1928 §3, §4, §6 and RFC 1929; their messages are small, so one state machine
 // reads them from whatever pieces arrive: greeting → (password) → request → stream.
 
 import type { Socket } from 'node:net'
 import { connectTcp, guard, type Lookup } from './direct.js'
-import { abortReason, type Destination, DialError, formatDestination, type Outbound } from './outbound.js'
-import { encodeAddress, restLength } from './socks5-address.js'
+import {
+  abortReason,
+  type DatagramOutbound,
+  type Destination,
+  DialError,
+  type Endpoint,
+  formatDestination,
+  type Outbound,
+} from './outbound.js'
+import { decodeAddress, encodeAddress, restLength } from './socks5-address.js'
+import { openSocks5Datagrams } from './socks5-datagrams.js'
 
 export interface Socks5Server {
   host: string
   port: number
   username?: string
   password?: string
-  /** Whether UDP ASSOCIATE may be asked for. */
+  /** Whether UDP ASSOCIATE may be asked for. Default true. */
   udp?: boolean
 }
 
@@ -29,6 +38,9 @@ export interface Socks5Options {
 const DIAL_TIMEOUT = 10_000 // ms
 const VERSION = 5
 const CONNECT = 1
+const UDP_ASSOCIATE = 3
+/** Where our datagrams will come from: not known before the socket is bound, and behind a NAT not even then (RFC 1928 §4). */
+const ANYWHERE: Destination = { address: '0.0.0.0', port: 0, family: 4 }
 const NO_AUTHENTICATION = 0
 const USERNAME_PASSWORD = 2
 const NO_ACCEPTABLE_METHOD = 0xff
@@ -80,19 +92,22 @@ export class Socks5ReplyError extends DialError {
  */
 export function socks5(server: string | URL | Socks5Server, options: Socks5Options = {}): Outbound {
   const proxy = new Proxy5(typeof server === 'string' || server instanceof URL ? parseUrl(server) : server, options)
-  return { dial: (destination, signal) => proxy.dial(destination, signal) }
+  const dial: Outbound['dial'] = (destination, signal) => proxy.dial(destination, signal)
+  return proxy.udp ? { dial, associate: (_flow, signal) => proxy.associate(signal) } : { dial }
 }
 
 class Proxy5 {
   readonly name: string
   readonly greeting: Buffer
   readonly credentials: Buffer | undefined
+  readonly udp: boolean
   private readonly server: Destination
   private readonly timeoutMs: number
   private readonly connectOptions: { connectTimeoutMs: number; lookup?: Lookup; localAddress?: string; localAddress6?: string }
 
   constructor(server: Socks5Server, options: Socks5Options) {
-    const { host, port, username, password } = server
+    const { host, port, username, password, udp = true } = server
+    this.udp = udp
     this.server = { address: host, host, port, family: 4 }
     this.name = `SOCKS5 proxy ${formatDestination(this.server)}`
     this.credentials = username === undefined && password === undefined ? undefined : encodeCredentials(username ?? '', password ?? '')
@@ -103,7 +118,20 @@ class Proxy5 {
   }
 
   async dial(destination: Destination, signal?: AbortSignal): Promise<Socket> {
-    const request = encodeAddress([VERSION, CONNECT, 0], destination)
+    return (await this.request(CONNECT, destination, signal)).socket
+  }
+
+  async associate(signal?: AbortSignal): Promise<DatagramOutbound> {
+    const { socket, bound } = await this.request(UDP_ASSOCIATE, ANYWHERE, signal)
+    // An unspecified address means: where you reached me.
+    const own = { address: socket.remoteAddress ?? '', family: socket.remoteFamily === 'IPv6' ? 6 : 4 } as const
+    const relay = bound === undefined || bound.address === '0.0.0.0' || bound.address === '::' ? { ...own, port: bound?.port ?? 0 } : bound
+    const { localAddress, localAddress6 } = this.connectOptions
+    return openSocks5Datagrams(socket, relay, relay.family === 6 ? localAddress6 : localAddress)
+  }
+
+  private async request(command: number, destination: Destination, signal?: AbortSignal): Promise<Granted> {
+    const request = encodeAddress([VERSION, command, 0], destination)
     if (!request) throw new DialError('EINVAL', `${formatDestination(destination)} cannot be put into a SOCKS5 request`)
     const deadline = performance.now() + this.timeoutMs
     let socket: Socket
@@ -120,10 +148,16 @@ class Proxy5 {
   }
 }
 
+/** The proxy said yes; `bound` is BND.ADDR and BND.PORT, undefined if it is a name. */
+interface Granted {
+  socket: Socket
+  bound: Endpoint | undefined
+}
+
 interface Ending {
   signal: AbortSignal | undefined
   timeoutMs: number
-  resolve(socket: Socket): void
+  resolve(granted: Granted): void
   reject(error: Error): void
 }
 
@@ -135,6 +169,7 @@ interface Ending {
 class Handshake {
   private waitingFor = METHOD
   private length = 2
+  private boundHead: Buffer = GREETING
   private readonly timer: NodeJS.Timeout
   private readonly onReadable = () => this.read()
   private readonly onEnd = () => void this.fail('ECONNRESET', 'closed the connection during the handshake')
@@ -184,10 +219,11 @@ class Handshake {
         const length = restLength(piece[1], piece[2])
         if (length === 0) return this.fail('EPROTO', `answered with address type ${piece[1]}`)
         this.waitingFor = BOUND_REST
+        this.boundHead = piece
         return length
       }
       default:
-        return this.handOver()
+        return this.handOver(piece)
     }
   }
 
@@ -234,10 +270,10 @@ class Handshake {
     return 0
   }
 
-  private handOver(): 0 {
+  private handOver(rest: Buffer): 0 {
     guard(this.socket)
     this.letGo()
-    this.ending.resolve(this.socket)
+    this.ending.resolve({ socket: this.socket, bound: decodeAddress(this.boundHead[1], this.boundHead[2], rest) })
     return 0
   }
 

@@ -259,8 +259,12 @@ export class TunInbound extends DecidingEmitter<TunInboundEvents> {
   }
 
   private lost(status: number, errno: number): void {
-    const what = status === GONE ? 'the NIC was deleted' : status === EOF ? 'the other end was closed' : `reading or writing failed (errno ${errno})`
-    const error = Object.assign(new Error(`${this.name}: ${what}`), { code: status === EOF ? 'ERR_TUN_EOF' : 'ERR_TUN_GONE', errno: -errno })
+    const what =
+      status === GONE ? 'the NIC was deleted' : status === EOF ? 'the other end was closed' : `reading or writing failed (errno ${errno})`
+    const error = Object.assign(new Error(`${this.name}: ${what}`), {
+      code: status === EOF ? 'ERR_TUN_EOF' : 'ERR_TUN_GONE',
+      errno: -errno,
+    })
     if (this.closing) return
     for (const c of [...this.stack.tcp.flows]) this.stack.tcp.remove(c, 'ENETDOWN')
     this.stack.drain({ tcp: (c, bits) => this.tcp(c, bits), datagram: () => {}, flowEnded: () => {} })

@@ -1,6 +1,7 @@
 // Owns: the engine of one NIC: rows in, rows out, deadlines, what happened. No clock, no chance, no I/O: node/driver.ts turns it.
 
 import { Icmp } from './icmp.js'
+import { Reassembly } from './ip/reassembly.js'
 import { DeadlineHeap, type Wakeable } from './memory/deadline-heap.js'
 import { CSUM_BAD, CSUM_GOOD, CSUM_PARTIAL, GSO_NONE, GSO_UDP, type PacketBatch, ROW_INVALID } from './memory/packet-batch.js'
 import { type Millis, type Slab, SlabPool } from './memory/slab.js'
@@ -53,6 +54,7 @@ export class Stack {
   readonly udp: Udp
   private readonly heap = new DeadlineHeap<Wakeable>()
   private readonly replies = new Replies()
+  private readonly reassembly: Reassembly
   private readonly ip = new IpPacket()
   private readonly seg = new Segment()
   private readonly datagram = new UdpHeader()
@@ -72,6 +74,7 @@ export class Stack {
       random32,
     })
     this.udp = new Udp(this.options, this.stats, this.heap, icmp, random32)
+    this.reassembly = new Reassembly(this.stats, random32(), random32())
   }
 
   /** The NIC's MTU changed: new connections announce it, all keep to it. */
@@ -108,7 +111,9 @@ export class Stack {
       return
     }
     if (ip.fragment) {
-      stats.drops.fragment++
+      const whole = this.reassembly.take(ip, slab, now)
+      if (whole === null) stats.fragments++
+      else this.packet(whole, 0, whole.bytes.length, GSO_NONE, 0, 0, now) // this row counts as what it completed
       return
     }
     switch (ip.proto) {
@@ -197,6 +202,7 @@ export class Stack {
     this.tcp.now = now
     for (let item = this.heap.takeDue(now); item !== undefined; item = this.heap.takeDue(now)) item.wake(now)
     this.tcp.timeWait.expire(now)
+    this.reassembly.expire(now)
   }
 
   /** Fills `tx` with what is due. True: more is waiting, write this and call again. */
@@ -216,7 +222,7 @@ export class Stack {
 
   /** When to call `expire` next; Infinity: not until something happens. */
   nextTimeout(): Millis {
-    return Math.min(this.heap.next(), this.tcp.timeWait.nextExpiry)
+    return Math.min(this.heap.next(), this.tcp.timeWait.nextExpiry, this.reassembly.nextExpiry)
   }
 
   get wantsDrain(): boolean {

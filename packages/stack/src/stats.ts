@@ -9,7 +9,8 @@ export class Drops {
   /** Multicast, broadcast, link-local or unspecified destination: not forwarded by default. */
   multicast = 0
   ipv6Extension = 0
-  fragment = 0
+  /** Datagrams that were never put together: overlap, nonsense, time over, no room. Not rows: their fragments count as `fragments`. */
+  reassembly = 0
   /** ICMP and everything that is neither TCP nor UDP. */
   protocol = 0
   icmp = 0
@@ -33,7 +34,7 @@ export class Drops {
 }
 
 export class Stats {
-  /** Rows taken from the device: = tcp + udp + icmp + Σ drops of input. */
+  /** Rows taken from the device: = tcp + udp + icmp + fragments + Σ drops of input. */
   rowsIn = 0
   rowsOut = 0
   bytesIn = 0
@@ -42,6 +43,8 @@ export class Stats {
   tcp = 0
   udp = 0
   icmp = 0
+  /** Fragments taken in; the one that completes a datagram counts as that. */
+  fragments = 0
   tcpRetransmits = 0
   tcpFastRetransmits = 0
   tcpTimeouts = 0
@@ -62,7 +65,6 @@ export class Stats {
       d.martian +
       d.multicast +
       d.ipv6Extension +
-      d.fragment +
       d.protocol +
       d.icmp +
       d.tcpMalformed +

@@ -412,6 +412,4 @@ export class TunSocket extends Duplex {
     const onClose = () => done(false)
     other.on(connect, onConnect).on('close', onClose)
   }
-
 }
-

@@ -47,6 +47,14 @@ export class TunFlow extends EventEmitter<FlowEvents> {
     return this.port.send(flow.v4, senderOf(from, flow.v4), [flow.s0, flow.s1, flow.s2, flow.s3, flow.srcPort], payload)
   }
 
+  /** Tells the source that nobody is at `to`: ICMP port unreachable for a datagram of `length` bytes it sent there. */
+  reject(to: { address: string; port: number }, length = 0): void {
+    const { flow } = this
+    const words = parseAddress(to.address)
+    if (this.closed || words === null) return
+    this.port.reject(flow.v4, [flow.s0, flow.s1, flow.s2, flow.s3, flow.srcPort], [...words, to.port], length)
+  }
+
   /** Ends the flow; the source's next datagram makes a new one. Idempotent. */
   close(): void {
     this.port.closeFlow(this.flow)

@@ -63,7 +63,17 @@ describe('options', () => {
     expect(t.connection.sndWnd).toBe(1 << 14)
   })
   test('malformed options end the reading, the SYN is answered', () => {
-    for (const raw of ['020005b4', '020105b4', '022805b4', '03000101', '080a0000', '05020101', 'fe000000', '01'.repeat(40), 'ff'.repeat(40)]) {
+    for (const raw of [
+      '020005b4',
+      '020105b4',
+      '022805b4',
+      '03000101',
+      '080a0000',
+      '05020101',
+      'fe000000',
+      '01'.repeat(40),
+      'ff'.repeat(40),
+    ]) {
       const t = new Script()
       t.recv(`S 1000:1000 <raw ${raw}>`)
       t.sent('SA 0:0 ack 1001')

@@ -1,7 +1,7 @@
 import { describe, expect, test } from 'vitest'
+import { PacketBatch } from '../memory/packet-batch.js'
 import { Prng } from '../testing/prng.js'
 import { Script } from '../testing/script.js'
-import { PacketBatch } from '../memory/packet-batch.js'
 import { seqAdd } from './seq.js'
 
 describe('acknowledgments', () => {

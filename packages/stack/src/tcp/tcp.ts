@@ -15,6 +15,7 @@ import { ACK, FIN, RST, type Segment, SYN, segLen, TCP_HEADER } from '../wire/tc
 import { arrives } from './arrives.js'
 import type { TcpConnection } from './connection.js'
 import { Handshake, updateSmss } from './handshake.js'
+import { windowField } from './receiver.js'
 import { LoneSegment, writeLoneSegment } from './segment.js'
 import { output as emitDue } from './sender.js'
 import { seqAdd } from './seq.js'
@@ -185,7 +186,7 @@ export class Tcp {
     p.seq = seq
     p.ack = ack
     p.flags = flags
-    p.wnd = 0
+    p.wnd = flags & RST ? 0 : windowField(c)
     p.hasTimestamps = c.tsOk && !(flags & RST)
     p.tsVal = (Math.floor(this.now) + c.tsOffset) | 0
     p.tsEcr = c.tsRecent
