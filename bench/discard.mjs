@@ -59,11 +59,14 @@ function main() {
   const rows = ROWS.filter(row => row.name.includes(args.only))
   /** @type {Result[][]} */
   const results = rows.map(() => [])
-  for (let i = 0; i < Number(args.repeat); i++) rows.forEach((row, at) => results[at].push(inNamespace(row)))
+  for (let i = 0; i < Number(args.repeat); i++) {
+    for (const [at, row] of rows.entries()) results[at].push(inNamespace(row))
+  }
   const lines = rows.map(({ name, streams }, at) => {
     const of = (/** @type {keyof Result} */ key) => median(results[at].map(result => result[key]))
-    const spread = results[at].map(result => result.gbits.toFixed(1))
-    return [name, streams, of('gbits'), `${spread.sort((a, b) => Number(a) - Number(b)).join(' ')}`, of('cpu'), of('core'), of('retransmits')]
+    const each = results[at].map(result => result.gbits).sort((a, b) => a - b)
+    const runs = each.map(gbits => gbits.toFixed(1)).join(' ')
+    return [name, streams, of('gbits'), runs, of('cpu'), of('core'), of('retransmits')]
   })
   console.log(`## TUN → stack → this process\n\nMTU 1500. Medians of ${args.repeat} runs of ${seconds} s each, runs interleaved.\n`)
   console.log(table(['what', 'streams', 'Gbit/s', 'each run', 'CPU s/GB', 'cores used', 'retransmitted'], lines))
@@ -122,7 +125,11 @@ async function measure(/** @type {Row} */ row) {
 }
 
 /** Takes what comes and drops it; answers what ends it (nothing: the client does). */
-function discard(/** @type {import('@tun/inbound').TunSocket} */ socket, /** @type {{ bytes: number }} */ flow, /** @type {boolean} */ duplex) {
+function discard(
+  /** @type {import('@tun/inbound').TunSocket} */ socket,
+  /** @type {{ bytes: number }} */ flow,
+  /** @type {boolean} */ duplex,
+) {
   if (duplex) {
     socket.on('data', chunk => (flow.bytes += chunk.length)).on('end', () => socket.end())
     return () => {}
@@ -145,7 +152,11 @@ function discard(/** @type {import('@tun/inbound').TunSocket} */ socket, /** @ty
 }
 
 /** Sends static bytes as fast as they are taken: they count when they are queued. */
-function source(/** @type {import('@tun/inbound').TunSocket} */ socket, /** @type {{ bytes: number }} */ flow, /** @type {boolean} */ duplex) {
+function source(
+  /** @type {import('@tun/inbound').TunSocket} */ socket,
+  /** @type {{ bytes: number }} */ flow,
+  /** @type {boolean} */ duplex,
+) {
   let ending = false
   if (duplex) {
     const fill = () => {

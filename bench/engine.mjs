@@ -187,14 +187,13 @@ const cut = times(() => bulk(false, (megabytes / 4) * 1e6))
 lives(connections / 10) // warm
 const life = times(() => lives(connections))
 
+const stream = (/** @type {string} */ name, /** @type {(key: string) => number} */ of) => {
+  return [name, `${of('gbits').toFixed(1)} Gbit/s`, `${of('cpu').toFixed(3)} s/GB, ${Math.round(of('row'))} ns a row`]
+}
 console.log(`## Two stacks over memory, one thread, both ends counted\n\nMedians of ${repeat} runs.\n`)
-console.log(
-  table(
-    ['what', 'rate', 'CPU'],
-    [
-      ['one stream, super-segments', `${whole('gbits').toFixed(1)} Gbit/s`, `${whole('cpu').toFixed(3)} s/GB, ${Math.round(whole('row'))} ns a row`],
-      ['one stream, 1500-byte packets', `${cut('gbits').toFixed(1)} Gbit/s`, `${cut('cpu').toFixed(3)} s/GB, ${Math.round(cut('row'))} ns a row`],
-      ['connections: SYN, a byte there and back, FINs', `${Math.round(life('perSecond'))} /s`, `${life('micros').toFixed(1)} µs each`],
-    ],
-  ),
-)
+const lines = [
+  stream('one stream, super-segments', whole),
+  stream('one stream, 1500-byte packets', cut),
+  ['connections: SYN, a byte there and back, FINs', `${Math.round(life('perSecond'))} /s`, `${life('micros').toFixed(1)} µs each`],
+]
+console.log(table(['what', 'rate', 'CPU'], lines))

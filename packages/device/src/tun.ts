@@ -7,6 +7,8 @@ import { pollError } from './errors.js'
 
 const READABLE = 1
 const WRITABLE = 2
+/** Asking the kernel costs a system call: not at every wake-up. */
+const MTU_AGE = 1000 // ms
 
 /** Words of a batch's table that only a device uses; see the addon's batch.h. */
 const USED = 2
@@ -28,6 +30,7 @@ export class TunDevice implements Device {
 
   private readonly native: Tun
   private lastMtu: number
+  private mtuReadAt = performance.now()
   private readable: (() => void) | null = null
   private writable: (() => void) | null = null
   private wantsWritable = false
@@ -44,7 +47,7 @@ export class TunDevice implements Device {
     this.lastMtu = native.mtu
   }
 
-  /** Bytes; as of the last time the device was ready. */
+  /** Bytes; at most MTU_AGE old while packets come. */
   get mtu(): number {
     return this.lastMtu
   }
@@ -102,6 +105,13 @@ export class TunDevice implements Device {
     this.native.close()
   }
 
+  private refreshMtu(): void {
+    const now = performance.now()
+    if (now - this.mtuReadAt < MTU_AGE) return
+    this.mtuReadAt = now
+    this.lastMtu = this.native.mtu
+  }
+
   private rearm(): void {
     if (this.closed) return
     const mask = (this.readable ? READABLE : 0) | (this.wantsWritable && this.writable ? WRITABLE : 0)
@@ -116,7 +126,7 @@ export class TunDevice implements Device {
   }
 
   private readonly ready = (events: number): void => {
-    this.lastMtu = this.native.mtu
+    this.refreshMtu()
     if (events & WRITABLE && this.wantsWritable) {
       this.wantsWritable = false
       this.rearm()

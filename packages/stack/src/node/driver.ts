@@ -16,6 +16,8 @@ export interface Host {
   soon(fn: () => void): void
   setTimer(fn: () => void, delay: Millis): unknown
   clearTimer(timer: unknown): void
+  /** User code threw within a turn: lets it be known without breaking the turn. */
+  raise(error: unknown): void
 }
 
 export interface DriverHooks {
@@ -62,7 +64,7 @@ export class Driver {
   constructor(device: Device, stack: Stack, events: StackEvents, host: Host, hooks: DriverHooks) {
     this.device = device
     this.stack = stack
-    this.events = events
+    this.events = guarded(events, host)
     this.host = host
     this.hooks = hooks
     this.rx = new PacketBatch(stack.slabs.take(), RX_ROWS)
@@ -110,13 +112,14 @@ export class Driver {
     this.inTurn = true
     const now = this.host.now()
     this.compareClocks(now)
+    if (this.device.mtu !== this.stack.options.mtu) this.stack.setMtu(this.device.mtu)
     if (reading) {
       const stalled = now - this.stack.nextTimeout() > STALLED
       if (this.receive(now, stalled)) this.stack.expire(now) // else packets still wait, an ACK among them maybe
     }
+    if (!this.stopped) this.stack.drain(this.events)
     if (!this.stopped) {
-      this.stack.drain(this.events)
-      this.transmit(now)
+      this.transmit(now) // the drain may have stopped us
       this.armTimer(now)
     }
     this.inTurn = false
@@ -243,5 +246,32 @@ export class Driver {
     this.timer = null
     this.timerAt = Infinity
     this.turn(true) // reads first: what the deadline waits for may have arrived
+  }
+}
+
+/** What a listener throws is its own affair: the others are told all the same, and the turn goes on. */
+function guarded(events: StackEvents, host: Host): StackEvents {
+  return {
+    tcp(connection, bits) {
+      try {
+        events.tcp(connection, bits)
+      } catch (error) {
+        host.raise(error)
+      }
+    },
+    datagram(datagram) {
+      try {
+        events.datagram(datagram)
+      } catch (error) {
+        host.raise(error)
+      }
+    },
+    flowEnded(flow) {
+      try {
+        events.flowEnded(flow)
+      } catch (error) {
+        host.raise(error)
+      }
+    },
   }
 }

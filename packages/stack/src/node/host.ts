@@ -15,4 +15,9 @@ export const nodeHost: Host = {
   // Rounded up: a timer that fires before its deadline would be armed again at once.
   setTimer: (fn, delay) => setTimeout(fn, Math.min(Math.ceil(delay), LONGEST_TIMER)).unref(),
   clearTimer: timer => clearTimeout(timer as NodeJS.Timeout),
+  // As an exception in any other callback: 'uncaughtException', or the end of the process.
+  raise: error =>
+    queueMicrotask(() => {
+      throw error
+    }),
 }

@@ -23,6 +23,9 @@ export function virtualHost(clock: VirtualClock): Host {
     soon: fn => void clock.after(0, fn),
     setTimer: (fn, delay) => clock.after(delay, fn),
     clearTimer: timer => clock.cancel(timer as ReturnType<VirtualClock['after']>),
+    raise: error => {
+      throw error
+    },
   }
 }
 
