@@ -37,7 +37,7 @@ export class NameService {
 
   /** In the fake range, but nobody was told it: it leads nowhere. */
   isUnmapped(address: string): boolean {
-    return this.fakeIp !== null && this.fakeIp.contains(address) && this.fakeIp.nameOf(address) === undefined
+    return this.fakeIp?.contains(address) === true && this.fakeIp.nameOf(address) === undefined
   }
 
   /** Real addresses of a name: from the configured nameservers, else from the system's. Rejects if there are none. */
