@@ -4,6 +4,7 @@
 import { promises as dns } from 'node:dns'
 import { connect, isIP, type Socket } from 'node:net'
 import { openDirectDatagrams } from './direct-datagrams.js'
+import { LentReads } from './lent-reads.js'
 import { abortReason, type Destination, DialError, formatDestination, type Outbound } from './outbound.js'
 
 export interface ResolvedAddress {
@@ -128,7 +129,8 @@ function unguard(socket: Socket): void {
 function ignore(): void {}
 
 function openSocket(address: string, family: number, port: number, options: DirectOptions): Socket {
-  return connect({
+  const reads = new LentReads()
+  const socket = connect({
     host: address,
     port,
     family,
@@ -136,7 +138,10 @@ function openSocket(address: string, family: number, port: number, options: Dire
     autoSelectFamily: false,
     noDelay: true,
     allowHalfOpen: true, // a FIN of one side leaves the other direction open, as between the two ends themselves
+    onread: reads.onread,
   })
+  reads.attach(socket)
+  return socket
 }
 
 /** RFC 8305 §4: the resolver's order, but families take turns. */

@@ -11,26 +11,24 @@ export type DatagramRoute = (to: Destination) => Outbound | null | Promise<Outbo
 
 /** Destinations whose route is remembered, per flow. */
 const MAX_PATHS = 1024
-/** Associations of one flow; the oldest makes room. */
+/** Associations of one flow; the one that has been idle for longest makes room. */
 const MAX_LINES = 64
 /** What waits for an association or a route, per line. */
 const MAX_WAITING = 64
 const MAX_WAITING_BYTES = 256 * 1024
-/** A line that failed rejects for this long before it is tried again. */
+/** A route or association that failed rejects for this long before it is tried again. */
 const RETRY = 1000 // ms
 
-/** Carries the flow's datagrams until it ends. Attach it in the 'flow' listener; it never throws for what the network does. */
-export function relayDatagrams(flow: TunFlow, route: Outbound | DatagramRoute): void {
-  const relay = new FlowRelay(flow, typeof route === 'function' ? route : () => route)
-  flow.on('message', (payload, to) => relay.send(payload, to))
-  flow.on('close', () => relay.close())
+export interface RelayDatagramsOptions {
+  /** A route or an association failed: the datagrams to `to`, and to others on their way through it, are rejected for a second. */
+  failed?: (error: Error, to: Destination) => void
 }
 
-interface Path {
-  /** null: not known yet, or nobody carries it (`rejected`). */
-  line: Line | null
-  rejected: boolean
-  readonly waiting: Waiting
+/** Carries the flow's datagrams until it ends. Attach it in the 'flow' listener; it never throws for what the network does. */
+export function relayDatagrams(flow: TunFlow, route: Outbound | DatagramRoute, options: RelayDatagramsOptions = {}): void {
+  const relay = new FlowRelay(flow, typeof route === 'function' ? route : () => route, options.failed ?? (() => {}))
+  flow.on('message', (payload, to) => relay.send(payload, to))
+  flow.on('close', () => relay.close())
 }
 
 class Waiting {
@@ -49,37 +47,49 @@ class Waiting {
   }
 }
 
+/** Where the datagrams to one destination go. */
+class Path {
+  /** null: not known yet, or nobody carries it. */
+  line: Line | null = null
+  /** Until then datagrams are rejected; 0: they wait for the route. */
+  rejectsUntil = 0
+  readonly waiting = new Waiting()
+
+  get over(): boolean {
+    return this.line === null ? this.rejectsUntil > 0 && performance.now() >= this.rejectsUntil : this.line.over
+  }
+}
+
 class FlowRelay {
   private readonly paths = new Map<string, Path>()
-  /** By outbound for real destinations, by fake address for others. */
-  private readonly lines = new Map<Outbound | string, Line>()
+  private readonly lines: Line[] = []
   private closed = false
 
   constructor(
     private readonly flow: TunFlow,
     private readonly route: DatagramRoute,
+    private readonly failed: (error: Error, to: Destination) => void,
   ) {}
 
   send(payload: Buffer, to: Destination): void {
     const key = `${to.address} ${to.port}`
-    const path = this.paths.get(key) ?? this.findPath(key, to)
-    if (path.line !== null && !path.line.over) path.line.send(payload, to)
-    else if (path.line !== null) {
-      this.paths.delete(key) // the association has ended: a new one
-      this.send(payload, to)
-    } else if (path.rejected) this.flow.reject(to, payload.length)
+    let path = this.paths.get(key)
+    if (path === undefined || path.over) path = this.findPath(key, to)
+    if (path.line !== null) path.line.send(payload, to)
+    else if (path.rejectsUntil > 0) this.flow.reject(to, payload.length)
     else path.waiting.add(payload, to)
   }
 
   close(): void {
     this.closed = true
-    for (const line of this.lines.values()) line.close()
-    this.lines.clear()
+    for (const line of this.lines) line.close()
+    this.lines.length = 0
     this.paths.clear()
   }
 
   private findPath(key: string, to: Destination): Path {
-    const path: Path = { line: null, rejected: false, waiting: new Waiting() }
+    const path = new Path()
+    this.paths.delete(key) // a new one is the newest
     if (this.paths.size >= MAX_PATHS) this.paths.delete(this.paths.keys().next().value as string)
     this.paths.set(key, path)
     void this.settle(path, to)
@@ -90,12 +100,12 @@ class FlowRelay {
     let outbound: Outbound | null = null
     try {
       outbound = await this.route(to)
-    } catch {
-      // a route that fails carries nothing
+    } catch (error) {
+      if (!this.closed) this.failed(error as Error, to)
     }
     if (this.closed) return
     if (outbound === null) {
-      path.rejected = true
+      path.rejectsUntil = performance.now() + RETRY
       path.waiting.drain((payload, where) => this.flow.reject(where, payload.length))
       return
     }
@@ -104,18 +114,21 @@ class FlowRelay {
     path.waiting.drain((payload, where) => line.send(payload, where))
   }
 
-  private lineFor(outbound: Outbound, to: Destination): Line {
-    const key = to.host === undefined ? outbound : to.address
-    const known = this.lines.get(key)
-    if (known !== undefined && !known.over) return known
-    if (this.lines.size >= MAX_LINES) {
-      const [oldest, line] = this.lines.entries().next().value as [Outbound | string, Line]
-      line.close()
-      this.lines.delete(oldest)
-    }
-    const line = new Line(this.flow, outbound, to.host === undefined ? null : to.address)
-    this.lines.set(key, line)
+  private lineFor(through: Outbound, to: Destination): Line {
+    const fakeAddress = to.host === undefined ? null : to.address
+    const known = this.lines.findIndex(line => line.through === through && line.fakeAddress === fakeAddress)
+    if (known >= 0 && !this.lines[known].over) return this.lines[known]
+    if (known >= 0) this.lines.splice(known, 1)
+    else if (this.lines.length === MAX_LINES) this.closeIdlest()
+    const line = new Line(this.flow, through, fakeAddress, error => this.failed(error, to))
+    this.lines.push(line)
     return line
+  }
+
+  private closeIdlest(): void {
+    let idlest = 0
+    for (let i = 1; i < this.lines.length; i++) if (this.lines[i].usedAt < this.lines[idlest].usedAt) idlest = i
+    this.lines.splice(idlest, 1)[0].close()
   }
 }
 
@@ -123,21 +136,25 @@ class FlowRelay {
 class Line {
   /** It has ended, or has failed long enough ago. */
   over = false
+  usedAt = performance.now()
   private readonly waiting = new Waiting()
   private readonly controller = new AbortController()
   private outbound: DatagramOutbound | null = null
-  private failed = false
+  private isFailed = false
 
   constructor(
     private readonly flow: TunFlow,
-    outbound: Outbound,
-    private readonly fakeAddress: string | null,
+    readonly through: Outbound,
+    /** null: for all real destinations. */
+    readonly fakeAddress: string | null,
+    private readonly failed: (error: Error) => void,
   ) {
-    void this.open(outbound)
+    void this.open()
   }
 
   send(payload: Buffer, to: Destination): void {
-    if (this.failed) this.flow.reject(to, payload.length)
+    this.usedAt = performance.now()
+    if (this.isFailed) this.flow.reject(to, payload.length)
     else if (this.outbound === null) this.waiting.add(payload, to)
     else this.outbound.send(payload, to)
   }
@@ -148,24 +165,31 @@ class Line {
     this.outbound?.close()
   }
 
-  private async open(outbound: Outbound): Promise<void> {
+  private async open(): Promise<void> {
+    let opened: DatagramOutbound
     try {
-      if (!outbound.associate) throw new Error('this outbound carries no UDP')
-      const opened = await outbound.associate(this.flow, this.controller.signal)
-      if (this.over) return opened.close()
-      this.outbound = opened
-    } catch {
-      return this.fail()
+      if (!this.through.associate) throw new Error('this outbound carries no UDP')
+      opened = await this.through.associate(this.flow, this.controller.signal)
+    } catch (error) {
+      if (!this.over) this.fail(error as Error)
+      return
     }
-    this.outbound.onMessage((payload, from) => this.receive(payload, from))
-    void this.outbound.closed.then(() => {
-      this.over = true
+    if (this.over) return opened.close()
+    this.outbound = opened
+    const openedAt = performance.now()
+    opened.onMessage((payload, from) => this.receive(payload, from))
+    void opened.closed.then(error => {
+      if (this.over) return
+      // Or a proxy that ends each association at once would get one per datagram.
+      if (performance.now() - openedAt < RETRY) this.fail(error ?? new Error('the association ended as soon as it was there'))
+      else this.over = true
     })
-    this.waiting.drain((payload, to) => this.outbound?.send(payload, to))
+    this.waiting.drain((payload, to) => opened.send(payload, to))
   }
 
   private receive(payload: Buffer, from: Endpoint): void {
     if (this.over) return
+    this.usedAt = performance.now()
     try {
       this.flow.send(payload, this.fakeAddress === null ? from : { address: this.fakeAddress, port: from.port })
     } catch {
@@ -173,9 +197,10 @@ class Line {
     }
   }
 
-  private fail(): void {
-    this.failed = true
+  private fail(error: Error): void {
+    this.isFailed = true
     this.waiting.drain((payload, to) => this.flow.reject(to, payload.length))
+    this.failed(error)
     setTimeout(() => {
       this.over = true
     }, RETRY).unref()

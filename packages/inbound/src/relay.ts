@@ -5,6 +5,7 @@ import { Buffer } from 'node:buffer'
 import { Socket } from 'node:net'
 import type { Duplex } from 'node:stream'
 import { ByteRange, type ConnectionSink, errnoError, type Owner, type TcpConnection, type TunSocket } from '@tun/stack'
+import { lentReadsOf, type ReadSink } from './lent-reads.js'
 
 export interface RelayOptions {
   /** Milliseconds without traffic after which a connection that is closed in one direction is ended. Default 60,000. */
@@ -97,7 +98,7 @@ function byReference(stream: Duplex): boolean {
   return Object.getPrototypeOf(stream) === Socket.prototype && !Object.hasOwn(stream, 'write') && !Object.hasOwn(stream, '_write')
 }
 
-class Pump implements ConnectionSink {
+class Pump implements ConnectionSink, ReadSink {
   private readonly socket: TunSocket
   private readonly upstream: Duplex
   private readonly resolve: (result: RelayResult) => void
@@ -136,7 +137,8 @@ class Pump implements ConnectionSink {
       this.upBlocked = false
       this.pumpUp()
     })
-    upstream.on('data', (chunk: Buffer) => this.pumpDown(chunk))
+    const reads = lentReadsOf(upstream)
+    if (reads === undefined) upstream.on('data', (chunk: Buffer) => this.pumpDown(chunk))
     upstream.on('end', () => this.upstreamEnded())
     upstream.on('error', error => this.fail('upstream-error', error))
     upstream.on('close', () => this.upstreamClosed())
@@ -145,6 +147,11 @@ class Pump implements ConnectionSink {
       this.upBlocked = !upstream.write(early)
     }
     socket.accept()
+    if (reads !== undefined) {
+      for (let chunk = upstream.read() as Buffer | null; chunk !== null; chunk = upstream.read() as Buffer | null) this.pumpDown(chunk)
+      reads.takeOver(this)
+      if (!upstream.isPaused()) upstream.resume() // flowing, for its 'end'
+    }
     if (upstream.readableEnded) this.upstreamEnded()
     else if (upstream.destroyed) return this.upstreamClosed()
     this.sourceEnded = this.tcp.peerEnded
@@ -213,6 +220,17 @@ class Pump implements ConnectionSink {
     const room = this.tcp.send(chunk as Uint8Array<ArrayBuffer>, 0, chunk.length, this.lend ? KEPT : null)
     if (!room) this.upstream.pause()
     this.socket.wake()
+  }
+
+  /** As `pumpDown`, from a socket of our dialers: by reference where it is worth it. */
+  read(bytes: Uint8Array<ArrayBuffer>, length: number, owner: Owner | null): boolean {
+    if (this.done) return true
+    this.down += length
+    this.halfTimer?.refresh()
+    owner?.retain()
+    if (!this.tcp.send(bytes, 0, length, owner)) this.upstream.pause()
+    this.socket.wake()
+    return true
   }
 
   private upstreamEnded(): void {

@@ -51,12 +51,13 @@ export function restLength(type: number, first: number): number {
   }
 }
 
-/** The address whose type and first byte came before `rest`; undefined for a name. */
-export function decodeAddress(type: number, first: number, rest: Buffer): Endpoint | undefined {
-  if (type === ATYP_NAME) return undefined
+/** The address whose type and first byte came before `rest`; that of a name is empty. */
+export function decodeAddress(type: number, first: number, rest: Buffer): Endpoint {
+  const port = rest.readUInt16BE(rest.length - 2)
+  if (type === ATYP_NAME) return { address: '', port, family: 4 }
   const bytes = Buffer.concat([Buffer.from([first]), rest])
   const words =
     type === ATYP_IPV4 ? ([0, 0, 0xffff, bytes.readInt32BE(0)] as const) : ([0, 4, 8, 12] as const).map(at => bytes.readInt32BE(at))
   const address = formatAddress(words[0], words[1], words[2], words[3])
-  return { address, port: bytes.readUInt16BE(bytes.length - 2), family: address.includes(':') ? 6 : 4 }
+  return { address, port, family: address.includes(':') ? 6 : 4 }
 }

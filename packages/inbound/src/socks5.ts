@@ -123,9 +123,7 @@ class Proxy5 {
 
   async associate(signal?: AbortSignal): Promise<DatagramOutbound> {
     const { socket, bound } = await this.request(UDP_ASSOCIATE, ANYWHERE, signal)
-    // An unspecified address means: where you reached me.
-    const own = { address: socket.remoteAddress ?? '', family: socket.remoteFamily === 'IPv6' ? 6 : 4 } as const
-    const relay = bound === undefined || bound.address === '0.0.0.0' || bound.address === '::' ? { ...own, port: bound?.port ?? 0 } : bound
+    const relay = relayOf(bound, socket)
     const { localAddress, localAddress6 } = this.connectOptions
     return openSocks5Datagrams(socket, relay, relay.family === 6 ? localAddress6 : localAddress)
   }
@@ -148,10 +146,16 @@ class Proxy5 {
   }
 }
 
-/** The proxy said yes; `bound` is BND.ADDR and BND.PORT, undefined if it is a name. */
+/** The proxy said yes; `bound` is BND.ADDR and BND.PORT, the address empty if it is a name. */
 interface Granted {
   socket: Socket
-  bound: Endpoint | undefined
+  bound: Endpoint
+}
+
+/** Where a proxy wants its datagrams. An unspecified address means: where you reached me; so does a name, which only can be its own. */
+function relayOf(bound: Endpoint, control: Socket): Endpoint {
+  if (!['', '0.0.0.0', '::'].includes(bound.address)) return bound
+  return { address: control.remoteAddress ?? '', port: bound.port, family: control.remoteFamily === 'IPv6' ? 6 : 4 }
 }
 
 interface Ending {
@@ -271,9 +275,11 @@ class Handshake {
   }
 
   private handOver(rest: Buffer): 0 {
+    const bound = decodeAddress(this.boundHead[1], this.boundHead[2], rest)
+    if (bound.port === 0 && this.request[1] === UDP_ASSOCIATE) return this.fail('EPROTO', 'takes datagrams at no port')
     guard(this.socket)
     this.letGo()
-    this.ending.resolve({ socket: this.socket, bound: decodeAddress(this.boundHead[1], this.boundHead[2], rest) })
+    this.ending.resolve({ socket: this.socket, bound })
     return 0
   }
 

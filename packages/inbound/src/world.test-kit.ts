@@ -240,4 +240,3 @@ function words(text: string) {
   if (address === null) throw new Error(`${text} is no address`)
   return address
 }
-

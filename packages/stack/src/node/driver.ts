@@ -118,15 +118,13 @@ export class Driver {
       if (this.receive(now, stalled)) this.stack.expire(now) // else packets still wait, an ACK among them maybe
     }
     if (!this.stopped) this.stack.drain(this.events)
-    if (!this.stopped) {
-      this.transmit(now) // the drain may have stopped us
-      this.armTimer(now)
-    }
+    if (!this.stopped) this.transmit(now) // the drain may have stopped us
+    if (!this.stopped) this.armTimer(now) // and the device may have failed
     this.inTurn = false
     if (this.readAgain) {
       this.readAgain = false
       this.host.soon(() => this.turn(true))
-    }
+    } else if (this.stack.wantsDrain) this.wake() // what the last listeners did to other connections is told as well
   }
 
   /** Reads and takes in until there is nothing more or the budget is spent; true for the former. */

@@ -32,3 +32,15 @@ export function rejectReason(error: (Error & { code?: unknown }) | null | undefi
       return 'refused'
   }
 }
+
+/** An errno, libuv's or the resolver's (ENOTFOUND, EAI_AGAIN): something a network does, not a mistake in the program. */
+export function isNetworkError(error: Error & { code?: unknown }): boolean {
+  return typeof error.code === 'string' && /^E(?!RR_)[A-Z0-9_]+$/.test(error.code)
+}
+
+/** A listener's mistake is the process's business ('uncaughtException'), but not that of the other connections in the same turn. */
+export function throwLater(error: unknown): void {
+  queueMicrotask(() => {
+    throw error
+  })
+}

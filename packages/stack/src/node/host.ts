@@ -2,6 +2,7 @@
 
 import { performance } from 'node:perf_hooks'
 import type { Host } from './driver.js'
+import { throwLater } from './errno.js'
 
 /** setTimeout turns anything longer into 1 ms. */
 const LONGEST_TIMER = 2 ** 31 - 1
@@ -16,8 +17,5 @@ export const nodeHost: Host = {
   setTimer: (fn, delay) => setTimeout(fn, Math.min(Math.ceil(delay), LONGEST_TIMER)).unref(),
   clearTimer: timer => clearTimeout(timer as NodeJS.Timeout),
   // As an exception in any other callback: 'uncaughtException', or the end of the process.
-  raise: error =>
-    queueMicrotask(() => {
-      throw error
-    }),
+  raise: throwLater,
 }

@@ -7,8 +7,9 @@ import { ByteRange } from '../memory/byte-queue.js'
 import type { RejectReason, TcpConnection } from '../tcp/connection.js'
 import { CONNECTED, ENDED, GONE_EVENT, READABLE, SYN_PENDING, WRITABLE } from '../tcp/states.js'
 import { formatAddress } from '../wire/address.js'
+import { isConnecting, whenConnected } from './connecting.js'
 import type { Driver } from './driver.js'
-import { errnoError, rejectReason } from './errno.js'
+import { errnoError, isNetworkError, rejectReason, throwLater } from './errno.js'
 
 /** An address and port as text, e.g. `{ address: '2001:db8::1', port: 443, family: 6 }`. */
 export interface Endpoint {
@@ -34,14 +35,13 @@ export interface ConnectionSink {
   gone(code: string): void
 }
 
-interface Connecting extends Writable {
-  connecting?: boolean
-  encrypted?: boolean
-}
-
 const HIGH_WATER_MARK = 64 * 1024
+/** setTimeout turns anything longer into 1 ms. */
+const LONGEST_TIMEOUT = 2 ** 31 - 1
 let nextId = 1
 const ignore = () => {}
+/** Why `signal` aborts. One for all: making a DOMException for each connection costs more than any segment of it. */
+const OVER = errnoError('ECONNABORTED', 'connect')
 
 /**
  * A TCP connection that an application opened through the NIC.
@@ -49,7 +49,8 @@ const ignore = () => {}
  * While `connecting`, the SYN has not been answered. `accept()`, any `write` or `end`, and reading accept it, except that reading waits while the
  * socket is piped into a stream that is itself connecting; `reject(reason)` and `destroy(error)` refuse it (by `error.code`).
  * 'connect' is emitted at ESTABLISHED. Failures of the network reach 'error' listeners with a POSIX `code`; where there is no listener the socket
- * is only destroyed ('close', `errored`): what a peer does must not end the process.
+ * is only destroyed ('close', `errored`): what a peer does must not end the process. `destroy()` sends what was written and a FIN, unless
+ * something received was not read; `destroy(error)` resets, for a FIN would tell the peer that all is complete.
  */
 export class TunSocket extends Duplex {
   /** Unique within the process. */
@@ -73,8 +74,11 @@ export class TunSocket extends Duplex {
   private wantsData = false
   private endedByPeer = false
   private waitingWrite: ((error?: Error | null) => void) | null = null
-  private waitingFor: Set<Connecting> | null = null
+  private waitingFor: Set<NodeJS.WritableStream> | null = null
+  private readonly peeks = new Set<() => void>()
   private idleTimer: NodeJS.Timeout | null = null
+  /** Bytes received and acknowledged when the idle time began. */
+  private idleMark = 0
   private controller: AbortController | null = null
   private readonly range = new ByteRange()
 
@@ -151,8 +155,9 @@ export class TunSocket extends Duplex {
   get bytesRead(): number {
     return this.tcp.bytesReceived
   }
+  /** Bytes handed to the connection so far; sent or not. */
   get bytesWritten(): number {
-    return this.tcp.bytesSent + this.tcp.sndQueue.length
+    return this.tcp.sndQueue.headAt + this.tcp.sndQueue.length
   }
   /** Bytes written that are not yet acknowledged. */
   get bufferSize(): number {
@@ -171,15 +176,28 @@ export class TunSocket extends Duplex {
   setKeepAlive(_enable?: boolean, _initialDelay?: number): this {
     return this
   }
+  /** 'timeout' after `ms` without traffic; what to do then is the listener's business. 0: never. */
   setTimeout(ms: number, callback?: () => void): this {
-    this.timeout = ms
+    if (!(ms >= 0)) throw Object.assign(new RangeError(`a timeout is 0 or more milliseconds, not ${ms}`), { code: 'ERR_TUN_TIMEOUT' })
+    this.timeout = Math.min(ms, LONGEST_TIMEOUT)
     if (this.idleTimer !== null) clearTimeout(this.idleTimer)
-    this.idleTimer = ms > 0 ? setTimeout(() => this.emit('timeout'), ms).unref() : null
+    this.idleTimer = ms > 0 && !this.destroyed ? setTimeout(() => this.idle(), this.timeout).unref() : null
+    this.idleMark = this.progress
     if (callback) {
       if (ms > 0) this.once('timeout', callback)
       else this.off('timeout', callback)
     }
     return this
+  }
+  private get progress(): number {
+    return this.tcp.bytesReceived + this.tcp.sndQueue.headAt
+  }
+  /** Acknowledgments are no events here, but they are traffic: a slow reader is not an idle one. */
+  private idle(): void {
+    const { progress } = this
+    if (progress === this.idleMark) this.emit('timeout')
+    else this.idleTimer?.refresh()
+    this.idleMark = progress
   }
   /** The inbound keeps the process alive, not its sockets. */
   ref(): this {
@@ -189,6 +207,7 @@ export class TunSocket extends Duplex {
     return this
   }
   destroySoon(): void {
+    if (this.undecided) return void this.destroy()
     if (this.writable) this.end()
     if (this.writableFinished) this.destroy()
     else this.once('finish', () => this.destroy())
@@ -206,49 +225,63 @@ export class TunSocket extends Duplex {
   get signal(): AbortSignal {
     if (this.controller === null) {
       this.controller = new AbortController()
-      if (this.destroyed) this.controller.abort()
+      if (this.destroyed) this.controller.abort(OVER)
     }
     return this.controller.signal
   }
 
   /**
-   * The first bytes, without taking them: at least `n` unless the peer ends or `timeout` (ms) passes before. Accepts the connection, for only
-   * then do they come. Not to be mixed with reading that has already begun.
+   * What was received so far, up to 64 KiB, without taking it: as soon as it is `n` bytes, the peer ends, the connection is gone or `timeout` (ms)
+   * passes. Accepts the connection, for only then do bytes come. Rejects with ERR_TUN_PEEK if `n` is over 65,536, or if reading has begun.
    */
-  peek(n: number, options: { timeout?: number } = {}): Promise<Buffer> {
-    return new Promise(resolve => {
-      const chunks: Buffer[] = []
-      let length = 0
-      const take = () => {
-        for (let chunk = this.read() as Buffer | null; chunk !== null; chunk = this.read() as Buffer | null) {
-          chunks.push(chunk)
-          length += chunk.length
+  async peek(n: number, options: { timeout?: number } = {}): Promise<Buffer> {
+    if (!(n >= 0 && n <= HIGH_WATER_MARK)) throw misuse(new RangeError(`peek can show 0 to ${HIGH_WATER_MARK} bytes, not ${n}`))
+    if (this.sink !== null || this.wantsData || this.readableLength > 0)
+      throw misuse(new Error('reading has begun: there is no first byte'))
+    this.accept()
+    const { rcvQueue } = this.tcp
+    if (rcvQueue.length < n && !this.endedByPeer && !this.destroyed) {
+      await new Promise<void>(resolve => {
+        const settle = () => {
+          clearTimeout(timer)
+          this.peeks.delete(look)
+          resolve()
         }
-        if (length >= n) finish()
-      }
-      const finish = () => {
-        clearTimeout(timer)
-        this.off('readable', take).off('end', finish).off('close', finish)
-        const all = Buffer.concat(chunks)
-        if (all.length > 0 && !this.destroyed && !this.readableEnded) this.unshift(all)
-        resolve(all)
-      }
-      const timer = options.timeout === undefined ? undefined : setTimeout(finish, options.timeout)
-      if (this.destroyed) return finish()
-      this.on('readable', take).on('end', finish).on('close', finish)
-    })
+        const look = () => {
+          if (rcvQueue.length >= n || this.endedByPeer || this.destroyed) settle()
+        }
+        const timer = options.timeout === undefined ? undefined : setTimeout(settle, options.timeout)
+        this.peeks.add(look)
+      })
+    }
+    return this.firstBytes(HIGH_WATER_MARK)
+  }
+
+  private firstBytes(most: number): Buffer {
+    const { range } = this
+    const { rcvQueue } = this.tcp
+    const bytes = Buffer.allocUnsafe(Math.min(rcvQueue.length, most))
+    for (let at = 0; at < bytes.length; ) {
+      const position = rcvQueue.headAt + at
+      rcvQueue.rangeAt(rcvQueue.indexOf(position), position, range)
+      const end = Math.min(range.end, range.start + bytes.length - at)
+      bytes.set(range.bytes.subarray(range.start, end), at)
+      at += end - range.start
+    }
+    return bytes
   }
 
   /**
-   * Hands the connection's events to `sink` and the connection out: what the relay does. The Duplex must not be used any more, but for destroy;
-   * take out first what it has buffered (`read()`).
+   * Hands the connection's events to `sink` and the connection out: what the relay does. The Duplex must not be used any more, but for `destroy`
+   * and for `read()`, which takes out what it has buffered: that comes before anything in the connection's queue.
    */
   detach(sink: ConnectionSink): TcpConnection {
     this.sink = sink
+    this.wantsData = false
     return this.tcp
   }
 
-  /** The driver that must be woken after using a detached connection's verbs. */
+  /** Wakes the driver, as it must be after using a detached connection's verbs. */
   wake(): void {
     this.idleTimer?.refresh()
     this.driver.wake()
@@ -256,64 +289,88 @@ export class TunSocket extends Duplex {
 
   // ---- events of the engine
 
-  /** What the drain tells. For the facade only. */
+  /** What the drain tells. For the facade only. A listener that throws does so when the drain is over. */
   happened(bits: number): void {
+    if (this.destroyed) return
     this.idleTimer?.refresh()
-    if (bits & CONNECTED) {
-      this.isConnected = true
-      if (this.sink !== null) this.sink.connected()
-      this.emit('connect')
-      this.emit('ready')
-    }
+    if (bits & CONNECTED) this.connected()
+    if (this.destroyed) return
     if (this.sink !== null) this.tellSink(this.sink, bits)
     else this.advance(bits)
   }
 
-  private tellSink(sink: ConnectionSink, bits: number): void {
-    if (bits & READABLE) sink.readable()
-    if (bits & ENDED) sink.ended()
-    if (bits & WRITABLE) sink.writable()
-    if (bits & GONE_EVENT) {
-      sink.gone(this.tcp.error)
-      this.abort()
+  private connected(): void {
+    this.isConnected = true
+    try {
+      this.sink?.connected()
+      this.emit('connect')
+      this.emit('ready')
+    } catch (error) {
+      throwLater(error)
     }
+  }
+
+  private tellSink(sink: ConnectionSink, bits: number): void {
+    try {
+      if (bits & READABLE) sink.readable()
+      if (bits & ENDED) sink.ended()
+      if (bits & WRITABLE) sink.writable()
+      if (bits & GONE_EVENT) sink.gone(this.tcp.error)
+    } catch (error) {
+      throwLater(error)
+    }
+    if (bits & GONE_EVENT) this.abort()
   }
 
   private advance(bits: number): void {
     if (bits & ENDED) this.endedByPeer = true
-    if (bits & (READABLE | ENDED) && this.wantsData) this.pull()
-    if (bits & (WRITABLE | CONNECTED) && this.waitingWrite !== null && this.tcp.sendRoom > 0) {
-      const callback = this.waitingWrite
-      this.waitingWrite = null
-      callback()
+    if (bits & (READABLE | ENDED)) {
+      this.lookAgain()
+      if (this.wantsData) this.pull()
     }
+    if (bits & (WRITABLE | CONNECTED) && this.waitingWrite !== null && this.tcp.sendRoom > 0) this.written(this.waitingWrite)
     if (bits & GONE_EVENT && !this.destroyed) this.lost()
+  }
+
+  private written(callback: () => void): void {
+    this.waitingWrite = null
+    try {
+      callback() // 'drain' and the callbacks of writes are called from within
+    } catch (error) {
+      throwLater(error)
+    }
+  }
+
+  private lookAgain(): void {
+    for (const look of this.peeks) look()
   }
 
   private lost(): void {
     const code = this.tcp.error
-    if (code === '') {
-      // Both FINs are acknowledged: what is queued can still be read, then comes the end.
-      this.endedByPeer = true
-      if (this.wantsData) this.pull()
-      return
-    }
+    if (code === '') return this.over()
     if (!this.isConnected && code === 'ECONNABORTED') this.destroy()
-    else this.fail(errnoError(code, this.isConnected ? 'read' : 'connect'))
+    else this.destroy(errnoError(code, this.isConnected ? 'read' : 'connect'))
   }
 
-  private fail(error: Error): void {
-    if (this.listenerCount('error') === 0) this.once('error', ignore)
-    this.destroy(error)
+  /** Both FINs are acknowledged: what is queued can still be read, then comes the end; also to one who only writes, as net.Socket has it. */
+  private over(): void {
+    this.endedByPeer = true
+    this.lookAgain()
+    if (this.wantsData) this.pull()
+    else if (this.tcp.rcvQueue.length === 0 && this.readableLength === 0) {
+      this.push(null)
+      this.read(0)
+    }
   }
 
   private abort(): void {
-    this.controller?.abort()
+    this.controller?.abort(OVER)
   }
 
   // ---- Duplex
 
   override _read(): void {
+    if (this.sink !== null) return
     this.wantsData = true
     if (this.undecided) {
       if (this.waitingFor !== null) return // until that stream has connected
@@ -338,7 +395,13 @@ export class TunSocket extends Duplex {
         owner.release()
       }
       this.wantsData = false // `_read` may be called from within push
-      if (this.push(chunk)) this.wantsData = true
+      let more = true
+      try {
+        more = this.push(chunk) // 'data' is emitted from within
+      } catch (error) {
+        throwLater(error)
+      }
+      if (more) this.wantsData = true
     }
     if (this.endedByPeer && this.tcp.rcvQueue.length === 0 && this.wantsData) {
       this.wantsData = false
@@ -350,7 +413,7 @@ export class TunSocket extends Duplex {
   override _write(chunk: Buffer, _encoding: BufferEncoding, callback: (error?: Error | null) => void): void {
     this.accept()
     this.idleTimer?.refresh()
-    if (!this.tcp.sendable) return callback(errnoError('EPIPE', 'write'))
+    if (!this.tcp.sendable) return callback(errnoError(this.tcp.error || 'EPIPE', 'write'))
     const room = this.tcp.send(chunk as Uint8Array<ArrayBuffer>, 0, chunk.length, null)
     this.driver.wake()
     if (room) callback()
@@ -360,7 +423,7 @@ export class TunSocket extends Duplex {
   override _writev(chunks: { chunk: Buffer }[], callback: (error?: Error | null) => void): void {
     this.accept()
     this.idleTimer?.refresh()
-    if (!this.tcp.sendable) return callback(errnoError('EPIPE', 'write'))
+    if (!this.tcp.sendable) return callback(errnoError(this.tcp.error || 'EPIPE', 'write'))
     let room = true
     for (const { chunk } of chunks) room = this.tcp.send(chunk as Uint8Array<ArrayBuffer>, 0, chunk.length, null)
     this.driver.wake()
@@ -378,38 +441,43 @@ export class TunSocket extends Duplex {
   override _destroy(error: Error | null, callback: (error?: Error | null) => void): void {
     if (this.idleTimer !== null) clearTimeout(this.idleTimer)
     this.waitingFor = null
+    this.lookAgain()
     if (this.undecided) this.tcp.reject(rejectReason(error))
-    else if (error !== null || this.readableLength > 0) this.tcp.reset()
+    else if ((error !== null && !isLoopEnd(error)) || this.readableLength > 0) this.tcp.reset()
     else this.tcp.close()
     this.driver.wake()
     this.abort()
+    if (error !== null && isNetworkError(error) && this.listenerCount('error') === 0) this.once('error', ignore)
     const waiting = this.waitingWrite
     this.waitingWrite = null
     callback(error)
-    waiting?.(error ?? errnoError('EPIPE', 'write'))
+    waiting?.(error) // without an error it is queued, and the FIN goes behind it
   }
 
   /** Piped into a stream that is still connecting, a pending socket waits for it: only then is it known whether to accept. */
   override pipe<T extends NodeJS.WritableStream>(destination: T, options?: { end?: boolean }): T {
-    const other = destination as unknown as Connecting
-    if (this.undecided && destination !== (this as unknown) && other.connecting === true) this.waitFor(other)
+    if (this.undecided && destination !== (this as unknown) && isConnecting(destination)) this.waitFor(destination)
     return super.pipe(destination, options)
   }
 
-  private waitFor(other: Connecting): void {
+  private waitFor(other: NodeJS.WritableStream): void {
     this.waitingFor ??= new Set()
     this.waitingFor.add(other)
-    const connect = other.encrypted ? 'secureConnect' : 'connect'
-    const done = (connected: boolean) => {
-      other.off(connect, onConnect).off('close', onClose)
+    whenConnected(other as Writable, error => {
       this.waitingFor?.delete(other)
       if (this.waitingFor?.size === 0) this.waitingFor = null
       if (this.destroyed || !this.undecided) return
-      if (!connected) this.reject('refused')
+      if (error !== null) this.reject(rejectReason(error))
       else if (this.wantsData && this.waitingFor === null) this._read()
-    }
-    const onConnect = () => done(true)
-    const onClose = () => done(false)
-    other.on(connect, onConnect).on('close', onClose)
+    })
   }
+}
+
+/** `for await` destroys its stream with this at the end of the loop. What was written there is to arrive, as from a net.Socket. */
+function isLoopEnd(error: Error): boolean {
+  return error.name === 'AbortError' && error.cause === undefined
+}
+
+function misuse<E extends Error>(error: E): E & { code: string } {
+  return Object.assign(error, { code: 'ERR_TUN_PEEK' })
 }
