@@ -29,7 +29,7 @@ export default defineConfig({
         resolve: { alias },
         test: {
           name: 'system',
-          include: ['native/test/**/*.test.ts', 'test/system/**/*.test.ts'],
+          include: ['native/test/**/*.test.ts', 'packages/cli/test/**/*.test.ts', 'test/system/**/*.test.ts'],
           testTimeout: 60_000,
           hookTimeout: 60_000,
           fileParallelism: false,

@@ -25,5 +25,8 @@ function load() {
 exports.load = () => void load()
 exports.open = (target, options) => load().open(target, options)
 exports.socketpair = type => load().socketpair(type)
+exports.sendDescriptor = (socket, fd) => load().sendDescriptor(socket, fd)
+exports.receiveDescriptor = (socket, timeoutMs = 5000) => load().receiveDescriptor(socket, timeoutMs)
+exports.isolate = request => new (load().Isolated)(request)
 exports.checksum = bytes => load().checksum(bytes)
 exports.verify = packet => load().verify(packet)

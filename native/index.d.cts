@@ -32,6 +32,8 @@ export interface Tun {
   readonly persistent: boolean
   /** Setting the MTU was not permitted: the NIC is configured by somebody else. */
   readonly mtuDenied: boolean
+  /** The descriptor, -1 when closed. For sendDescriptor(); everything else goes through this object. */
+  readonly fd: number
   /** Bytes; asked of the kernel at every access. */
   readonly mtu: number
   readonly isUp: boolean
@@ -71,6 +73,56 @@ export function open(target: { name: string } | { fd: number; ownership?: Owners
 export function load(): void
 /** Two connected AF_UNIX descriptors, the ends of a socket device. */
 export function socketpair(type?: 'dgram' | 'seqpacket' | 'stream'): [number, number]
+/** Sends a descriptor over an AF_UNIX socket (SCM_RIGHTS), with one byte. Both stay open here. Throws NativeError. */
+export function sendDescriptor(socket: number, fd: number): void
+/**
+ * Waits at most `timeoutMs` (default 5000, negative: for ever) and blocks meanwhile; answers a descriptor of this process, close-on-exec.
+ * Throws NativeError: ETIMEDOUT; `detail` "ended" (ECONNRESET), "no-descriptor" or "several" (EBADMSG; all are closed).
+ */
+export function receiveDescriptor(socket: number, timeoutMs?: number): number
+
+export interface IsolateRequest {
+  /** The program, looked for in PATH of `env`, and its arguments. */
+  command: readonly string[]
+  /** NAME=VALUE. */
+  env: readonly string[]
+  /** Become 0, 1 and 2 of the command; -1 is /dev/null. Default 0, 1, 2. */
+  stdio?: readonly [number, number, number]
+  /** The TUN in there. */
+  name: string
+  mtu?: number
+  address4: string
+  prefix4: number
+  address6: string
+  prefix6: number
+  /** Directories that are empty in there. */
+  masks: readonly string[]
+  /** Files bound over others: source, target, source, target… */
+  files: readonly string[]
+}
+
+/** A child in namespaces of its own that waits to become the command. */
+export interface Isolated {
+  readonly pid: number
+  /** The TUN's descriptor, whose owner is the caller: pass it to open() with `take`. */
+  readonly tun: number
+  /** Runs the command. Throws NativeError (`syscall` execve) if it cannot be run; the child is gone then. */
+  start(): void
+  /** Calls back while it has ended and takeExit() was not called. Once. */
+  onExit(callback: () => void): void
+  /** Exit code and number of the signal, one of them -1; undefined while it runs. Closes this object. */
+  takeExit(): [code: number, signal: number] | undefined
+  kill(signal: number): void
+  /** Idempotent. A child that waits is given up; a command that runs is left alone. */
+  close(): void
+}
+
+/**
+ * Makes user (not as root), network and mount namespaces in a child, opens and configures the TUN there. Blocks some milliseconds.
+ * Throws NativeError, whose `detail` is the step: user-namespace, namespaces, device-node, tun, network, mount, child.
+ */
+export function isolate(request: IsolateRequest): Isolated
+
 /** The Internet checksum of `bytes` (RFC 1071). */
 export function checksum(bytes: Uint8Array): number
 /** CSUM_GOOD (2), CSUM_BAD (4), or 0 where nothing can be verified (fragments, other protocols). */

@@ -9,29 +9,15 @@
 #include <vector>
 
 #include "checksum.h"
+#include "descriptors.h"
+#include "glue.h"
+#include "isolate_object.h"
 #include "tun.h"
 #include "watcher.h"
 
 namespace tun {
 
 namespace {
-
-std::string nameOf(int error) {
-  if (error == 77) return "EBADFD";  // unknown to libuv
-  char buffer[64];
-  return uv_err_name_r(-error, buffer, sizeof buffer);
-}
-
-Napi::Error systemError(Napi::Env env, const Failure& failure) {
-  const bool unsupported = std::string(failure.detail) == "unsupported-platform";
-  const std::string code = unsupported ? "ERR_TUN_UNSUPPORTED_PLATFORM" : nameOf(failure.error);
-  Napi::Error error = Napi::Error::New(env, code + ": " + failure.syscall);
-  error.Set("code", code);
-  error.Set("errno", Napi::Number::New(env, -failure.error));  // negative, as Node's own
-  error.Set("syscall", failure.syscall);
-  if (failure.detail[0] != 0) error.Set("detail", failure.detail);
-  return error;
-}
 
 napi_value throwArgument(napi_env env, const char* message) {
   napi_throw_type_error(env, "ERR_TUN_BUFFER", message);
@@ -69,6 +55,7 @@ class TunObject final : public Napi::ObjectWrap<TunObject> {
   static Napi::Function define(Napi::Env env) {
     return DefineClass(env, "Tun",
                        {InstanceAccessor<&TunObject::getMtu>("mtu"), InstanceAccessor<&TunObject::getIsUp>("isUp"),
+                        InstanceAccessor<&TunObject::getFd>("fd"),
                         raw("read", read), raw("write", write), InstanceMethod<&TunObject::watch>("watch"),
                         InstanceMethod<&TunObject::ref>("ref"), InstanceMethod<&TunObject::unref>("unref"),
                         InstanceMethod<&TunObject::closeMethod>("close")});
@@ -192,6 +179,7 @@ class TunObject final : public Napi::ObjectWrap<TunObject> {
   void ref(const Napi::CallbackInfo&) { setReferenced(true); }
   void unref(const Napi::CallbackInfo&) { setReferenced(false); }
   void closeMethod(const Napi::CallbackInfo&) { closeAll(); }
+  Napi::Value getFd(const Napi::CallbackInfo& info) { return Napi::Number::New(info.Env(), tun->descriptor()); }
   Napi::Value getMtu(const Napi::CallbackInfo& info) { return Napi::Number::New(info.Env(), tun->mtu()); }
   Napi::Value getIsUp(const Napi::CallbackInfo& info) { return Napi::Boolean::New(info.Env(), tun->isUp()); }
 
@@ -217,13 +205,6 @@ class TunObject final : public Napi::ObjectWrap<TunObject> {
 };
 
 namespace {
-
-int integerOption(Napi::Env env, const Napi::Object& options, const char* key, int fallback) {
-  const Napi::Value value = options.Get(key);
-  if (value.IsUndefined()) return fallback;
-  if (!value.IsNumber()) throw Napi::TypeError::New(env, std::string(key) + " must be a number");
-  return value.As<Napi::Number>().Int32Value();
-}
 
 bool flagOption(const Napi::Object& options, const char* key, bool fallback) {
   const Napi::Value value = options.Get(key);
@@ -268,6 +249,23 @@ Napi::Value socketPair(const Napi::CallbackInfo& info) {
   return result;
 }
 
+// sendDescriptor(socket, fd)
+void sendDescriptorMethod(const Napi::CallbackInfo& info) {
+  if (!info[0].IsNumber() || !info[1].IsNumber()) throw Napi::TypeError::New(info.Env(), "sendDescriptor(socket, fd)");
+  Failure failure;
+  const int socket = info[0].As<Napi::Number>().Int32Value(), fd = info[1].As<Napi::Number>().Int32Value();
+  if (!sendDescriptor(socket, fd, failure)) throw systemError(info.Env(), failure);
+}
+
+// receiveDescriptor(socket, timeoutMs): fd
+Napi::Value receiveDescriptorMethod(const Napi::CallbackInfo& info) {
+  if (!info[0].IsNumber() || !info[1].IsNumber()) throw Napi::TypeError::New(info.Env(), "receiveDescriptor(socket, timeoutMs)");
+  Failure failure;
+  const int fd = receiveDescriptor(info[0].As<Napi::Number>().Int32Value(), info[1].As<Napi::Number>().Int32Value(), failure);
+  if (fd < 0) throw systemError(info.Env(), failure);
+  return Napi::Number::New(info.Env(), fd);
+}
+
 Bytes bytesArgument(const Napi::CallbackInfo& info) {
   Bytes bytes;
   if (info.Length() < 1 || !getArray(info.Env(), info[0], napi_uint8_array, bytes)) {
@@ -297,6 +295,9 @@ Napi::Object init(Napi::Env env, Napi::Object exports) {
   env.SetInstanceData(new Napi::FunctionReference(Napi::Persistent(TunObject::define(env))));
   exports.Set("open", Napi::Function::New<open>(env, "open"));
   exports.Set("socketpair", Napi::Function::New<socketPair>(env, "socketpair"));
+  exports.Set("sendDescriptor", Napi::Function::New<sendDescriptorMethod>(env, "sendDescriptor"));
+  exports.Set("receiveDescriptor", Napi::Function::New<receiveDescriptorMethod>(env, "receiveDescriptor"));
+  exports.Set("Isolated", IsolatedObject::define(env));
   exports.Set("checksum", Napi::Function::New<checksum>(env, "checksum"));
   exports.Set("verify", Napi::Function::New<verify>(env, "verify"));
   return exports;

@@ -2,6 +2,7 @@
 
 #include <cerrno>
 
+#include "descriptors.h"
 #include "tun.h"
 
 namespace tun {
@@ -14,6 +15,16 @@ std::unique_ptr<Tun> Tun::open(const OpenRequest&, Failure& failure) {
 bool makeSocketPair(const std::string&, int[2], Failure& failure) {
   failure = {ENOSYS, "socketpair", "unsupported-platform"};
   return false;
+}
+
+bool sendDescriptor(int, int, Failure& failure) {
+  failure = {ENOSYS, "sendmsg", "unsupported-platform"};
+  return false;
+}
+
+int receiveDescriptor(int, int, Failure& failure) {
+  failure = {ENOSYS, "recvmsg", "unsupported-platform"};
+  return -1;
 }
 
 }  // namespace tun

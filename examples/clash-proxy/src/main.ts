@@ -81,7 +81,10 @@ async function start(name: string, file: string): Promise<void> {
   const resolve: Lookup = (host, signal) => inbound.resolve(host, signal)
   const router = new Router<TunSocket>({ mode, ipv6, rules, targets, log, relay, resolve })
   inbound.on('connection', socket => router.route(socket))
-  inbound.on('flow', flow => relayDatagrams(flow, to => router.routeDatagrams(flow.source, to)))
+  inbound.on('flow', flow => {
+    const { source } = flow
+    relayDatagrams(flow, to => router.routeDatagrams(source, to), { failed: (error, to) => router.datagramsFailed(source, to, error) })
+  })
   inbound.on('warning', message => log.warning?.(message))
   inbound.on('error', error => log.error?.(describe(error).join('; ')))
   live(inbound, log)

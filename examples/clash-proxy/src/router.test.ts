@@ -7,8 +7,10 @@ import { readProxies } from './proxies.js'
 import { type Incoming, type Mode, Router, type RouterOptions } from './router.js'
 import { readRules } from './rules.js'
 
+const SOURCE: Endpoint = { address: '10.0.0.2', port: 51234, family: 4 }
+
 class FakeSocket extends PassThrough implements Incoming {
-  readonly source: Endpoint = { address: '10.0.0.2', port: 51234, family: 4 }
+  readonly source = SOURCE
   readonly rejected: string[] = []
   private readonly controller = new AbortController()
   readonly signal = this.controller.signal
@@ -56,7 +58,8 @@ function setUp(
     for (let i = 0; i < 5; i++) await new Promise(setImmediate)
     return socket
   }
-  return { route, lines, dialled }
+  const datagrams = (destination: Destination, source = SOURCE) => router.routeDatagrams(source, destination)
+  return { route, datagrams, router, direct, lines, dialled }
 }
 
 test('a connection goes where its rule says, and the log says why', async () => {
@@ -122,4 +125,36 @@ test('without ipv6 an IPv6 address is unreachable at once; a name is not its fak
   expect((await route({ address: '2001:db8::1', port: 443, family: 6 })).rejected).toEqual(['net-unreachable'])
   await route({ address: 'fc00::1', port: 443, family: 6, host: 'a.test' })
   expect(dialled).toHaveLength(1)
+})
+
+test('datagrams follow the rules too, and the log says which', async () => {
+  const { datagrams, lines, direct } = setUp([
+    'NETWORK,tcp,REJECT',
+    'DOMAIN-KEYWORD,ample,DIRECT',
+    'DST-PORT,9,REJECT-DROP',
+    'MATCH,REJECT',
+  ])
+  expect(await datagrams(target('www.example.org'))).toBe(direct)
+  expect(await datagrams(target())).toBeNull()
+  expect(lines).toEqual([
+    '[UDP] 10.0.0.2:51234 --> www.example.org:443 match DomainKeyword(ample) using DIRECT',
+    '[UDP] 10.0.0.2:51234 --> 198.18.0.5:443 match Match using REJECT',
+  ])
+  const sink = await (await datagrams({ ...target(), port: 9 }))!.associate!({ source: SOURCE })
+  expect(sink.send(Buffer.from('x'), target())).toBe(true) // REJECT-DROP tells nobody
+  sink.close()
+  await sink.closed
+})
+
+test('rules by source tell applications apart', async () => {
+  const { datagrams, route, direct } = setUp(['SRC-IP-CIDR,10.0.0.0/24,DIRECT', 'MATCH,REJECT'])
+  expect(await datagrams(target())).toBe(direct)
+  expect(await datagrams(target(), { ...SOURCE, address: '10.0.1.2' })).toBeNull()
+  expect((await route(target())).rejected).toEqual([])
+})
+
+test('a failed association is a warning', () => {
+  const { router, lines } = setUp([], { level: 'warning' })
+  router.datagramsFailed(SOURCE, target('a.test'), new Error('answered 7'))
+  expect(lines).toEqual(['[UDP] 10.0.0.2:51234 --> a.test:443 error: answered 7'])
 })

@@ -1,10 +1,19 @@
 // Owns: the way of a connection or datagram: inbound → rule → outbound.
 
 import type { Duplex } from 'node:stream'
-import { type Destination, type Endpoint, formatDestination, type Outbound, type RelayResult, type ResolvedAddress } from '@tun/inbound'
+import {
+  type DatagramOutbound,
+  type Destination,
+  DialError,
+  type Endpoint,
+  formatDestination,
+  type Outbound,
+  type RelayResult,
+  type ResolvedAddress,
+} from '@tun/inbound'
 import type { Log } from './log.js'
 import type { RejectReason, Target, Targets } from './proxies.js'
-import type { Rule, Rules } from './rules.js'
+import type { Network, Rule, Rules } from './rules.js'
 
 export const MODES = ['rule', 'global', 'direct'] as const
 export type Mode = (typeof MODES)[number]
@@ -38,8 +47,8 @@ export class Router<S extends Incoming> {
     const { destination } = socket
     if (!ipv6 && destination.family === 6 && destination.host === undefined) socket.reject('net-unreachable')
     else if (mode !== 'rule') this.use(socket, targets.get(mode === 'global' ? 'GLOBAL' : 'DIRECT')!, undefined)
-    else if (rules.wantsAddress(destination)) void this.routeByAddress(socket, destination.host!)
-    else this.follow(socket, rules.find(destination))
+    else if (rules.wantsAddress(tcp(socket))) void this.routeByAddress(socket, destination.host!)
+    else this.follow(socket, rules.find(tcp(socket)))
   }
 
   /** The same for a flow's datagrams to one destination; null: rejected. */
@@ -48,17 +57,23 @@ export class Router<S extends Incoming> {
     if (!ipv6 && destination.family === 6 && destination.host === undefined) return null
     let rule: Rule | undefined
     if (mode === 'rule') {
-      const resolved = rules.wantsAddress(destination) ? await this.realAddress(destination.host!) : undefined
-      rule = rules.find(destination, resolved)
+      const traffic = { network: 'udp', source, destination } as const
+      const resolved = rules.wantsAddress(traffic) ? await this.realAddress(destination.host!) : undefined
+      rule = rules.find(traffic, resolved)
     }
     const target = rule?.target ?? targets.get(mode === 'global' ? 'GLOBAL' : 'DIRECT')!
-    log.info?.(`[UDP] ${formatDestination(source)} --> ${formatDestination(destination)}${this.because(rule)} using ${target.name}`)
-    return target.outbound ?? null
+    log.info?.(`${way('udp', source, destination)}${this.because(rule)} using ${target.name}`)
+    return target.outbound ?? (target.reject === 'drop' ? SINK : null)
+  }
+
+  /** An association for a flow's datagrams failed. */
+  datagramsFailed(source: Endpoint, destination: Destination, error: Error): void {
+    this.options.log.warning?.(`${way('udp', source, destination)} error: ${error.message}`)
   }
 
   private async routeByAddress(socket: S, host: string): Promise<void> {
     const resolved = await this.realAddress(host, socket.signal)
-    if (!socket.destroyed) this.follow(socket, this.options.rules.find(socket.destination, resolved))
+    if (!socket.destroyed) this.follow(socket, this.options.rules.find(tcp(socket), resolved))
   }
 
   private async realAddress(host: string, signal?: AbortSignal): Promise<string | undefined> {
@@ -80,16 +95,35 @@ export class Router<S extends Incoming> {
 
   private use(socket: S, target: Target, rule: Rule | undefined): void {
     const { log, relay } = this.options
-    log.info?.(`[TCP] ${way(socket)}${this.because(rule)} using ${target.name}`)
+    const { source, destination } = socket
+    const shown = way('tcp', source, destination)
+    log.info?.(`${shown}${this.because(rule)} using ${target.name}`)
     const { outbound } = target
     if (!outbound) return socket.reject(target.reject)
-    void relay(socket, signal => outbound.dial(socket.destination, signal)).then(({ up, down, reason, error }) => {
-      if (reason === 'dial-failed') log.warning?.(`[TCP] dial ${target.name} ${way(socket)} error: ${error?.message}`)
-      else log.debug?.(`[TCP] ${way(socket)} closed: ${error ? error.message : reason}, ${up} bytes up, ${down} down`)
+    void relay(socket, signal => outbound.dial(destination, signal)).then(({ up, down, reason, error }) => {
+      if (reason === 'dial-failed') log.warning?.(`[TCP] dial ${target.name} ${shown.slice(6)} error: ${error?.message}`)
+      else log.debug?.(`${shown} closed: ${error ? error.message : reason}, ${up} bytes up, ${down} down`)
     })
   }
 }
 
-function way({ source, destination }: Incoming): string {
-  return `${formatDestination(source)} --> ${formatDestination(destination)}`
+/** REJECT-DROP for datagrams: they go nowhere, and nobody is told. */
+const SINK: Outbound = {
+  dial: async () => Promise.reject(new DialError('ECONNREFUSED', 'takes datagrams only')),
+  associate: async () => {
+    let close = () => {}
+    const closed = new Promise<undefined>(resolve => {
+      close = () => resolve(undefined)
+    })
+    return { send: () => true, onMessage: () => {}, closed, close } satisfies DatagramOutbound
+  },
+}
+
+function tcp({ source, destination }: Incoming) {
+  return { network: 'tcp', source, destination } as const
+}
+
+/** As in Clash's log: `[TCP] 10.0.0.2:51234 --> example.org:443`. */
+function way(network: Network, source: Endpoint, destination: Destination): string {
+  return `[${network.toUpperCase()}] ${formatDestination(source)} --> ${formatDestination(destination)}`
 }

@@ -1,7 +1,7 @@
-// Owns: the section `rules`: reading it, and the first rule that matches a destination. Rules are kept by kind – names and
-// suffixes in maps, prefixes as masked words – with their place in the file; the lowest place of all kinds wins.
+// Owns: the section `rules`: reading it, and the first rule that matches. Rules are kept by kind – names and suffixes in maps,
+// prefixes as masked words – with their place in the file; the lowest place of all kinds wins.
 
-import type { Destination } from '@tun/inbound'
+import type { Destination, Endpoint } from '@tun/inbound'
 import { parseAddress } from '@tun/stack'
 import { didYouMean, type Problems } from './problems.js'
 import type { Target, Targets } from './proxies.js'
@@ -10,6 +10,15 @@ export interface Rule {
   /** As in mihomo's log: `DomainSuffix(example.org)`. */
   readonly label: string
   readonly target: Target
+}
+
+export type Network = 'tcp' | 'udp'
+
+/** What rules look at. */
+export interface Traffic {
+  readonly network: Network
+  readonly source: Endpoint
+  readonly destination: Destination
 }
 
 interface Prefix {
@@ -36,16 +45,18 @@ interface PortRange {
 const LABELS: Record<string, string> = {
   DOMAIN: 'Domain',
   'DOMAIN-SUFFIX': 'DomainSuffix',
+  'DOMAIN-KEYWORD': 'DomainKeyword',
   'IP-CIDR': 'IPCIDR',
   'IP-CIDR6': 'IPCIDR',
+  'SRC-IP-CIDR': 'SrcIPCIDR',
   'DST-PORT': 'DstPort',
+  NETWORK: 'Network',
   MATCH: 'Match',
 }
 const NOT_YET = new Set(
   (
-    'DOMAIN-KEYWORD DOMAIN-REGEX DOMAIN-WILDCARD GEOSITE GEOIP SRC-GEOIP IP-ASN SRC-IP-ASN IP-SUFFIX SRC-IP-CIDR SRC-IP-SUFFIX SRC-PORT ' +
-    'IN-PORT IN-TYPE IN-USER IN-NAME DSCP PROCESS-PATH PROCESS-PATH-REGEX PROCESS-NAME PROCESS-NAME-REGEX UID NETWORK RULE-SET ' +
-    'AND OR NOT SUB-RULE'
+    'DOMAIN-REGEX DOMAIN-WILDCARD GEOSITE GEOIP SRC-GEOIP IP-ASN SRC-IP-ASN IP-SUFFIX SRC-IP-SUFFIX SRC-PORT IN-PORT IN-TYPE IN-USER ' +
+    'IN-NAME DSCP PROCESS-PATH PROCESS-PATH-REGEX PROCESS-NAME PROCESS-NAME-REGEX UID RULE-SET AND OR NOT SUB-RULE'
   ).split(' '),
 )
 const PARAMETERS = new Set(['no-resolve', 'src'])
@@ -55,8 +66,11 @@ export class Rules {
   private readonly rules: Rule[] = []
   private readonly domains = new Map<string, number>()
   private readonly suffixes = new Map<string, number>()
+  private readonly keywords: { place: number; keyword: string }[] = []
   private readonly prefixes: Prefix[] = []
+  private readonly sources: Prefix[] = []
   private readonly ports: PortRange[] = []
+  private readonly networks: Record<Network, number> = { tcp: NOWHERE, udp: NOWHERE }
   private matchAll = NOWHERE
   private firstThatResolves = NOWHERE
 
@@ -65,32 +79,39 @@ export class Rules {
   }
 
   /**
-   * The first rule for `destination`, or undefined. A destination with a `host` has no address of its own: IP rules match it by
+   * The first rule for `traffic`, or undefined. A destination with a `host` has no address of its own: IP rules match it by
    * `resolved`, if that is given, and are passed over otherwise.
    */
-  find(destination: Destination, resolved?: string): Rule | undefined {
-    return this.rules[this.place(destination, resolved)]
+  find(traffic: Traffic, resolved?: string): Rule | undefined {
+    return this.rules[this.place(traffic, resolved)]
   }
 
-  /** Whether an IP rule without `no-resolve` stands before the one that matches by name: then the real address decides. */
-  wantsAddress(destination: Destination): boolean {
-    if (destination.host === undefined || this.firstThatResolves === NOWHERE) return false
-    return this.firstThatResolves < this.place(destination)
+  /** Whether an IP rule without `no-resolve` stands before the one that matches otherwise: then the real address decides. */
+  wantsAddress(traffic: Traffic): boolean {
+    if (traffic.destination.host === undefined || this.firstThatResolves === NOWHERE) return false
+    return this.firstThatResolves < this.place(traffic)
   }
 
-  private place({ host, address, port }: Destination, resolved?: string): number {
-    let place = this.matchAll
-    if (host !== undefined && this.domains.size + this.suffixes.size > 0) place = this.placeOfName(normalize(host), place)
+  private place({ network, source, destination }: Traffic, resolved?: string): number {
+    const { host, address, port } = destination
+    let place = Math.min(this.matchAll, this.networks[network])
+    if (host !== undefined) place = this.placeOfName(normalize(host), place)
     for (const range of this.ports) {
       if (range.place >= place) break
       if (port >= range.low && port <= range.high) place = range.place
     }
+    place = placeOfAddress(this.sources, source.address, place)
     const ip = host === undefined ? address : resolved
-    return ip === undefined || this.prefixes.length === 0 ? place : this.placeOfAddress(ip, place)
+    return ip === undefined ? place : placeOfAddress(this.prefixes, ip, place)
   }
 
   private placeOfName(name: string, limit: number): number {
     let place = Math.min(limit, this.domains.get(name) ?? NOWHERE)
+    for (const entry of this.keywords) {
+      if (entry.place >= place) break
+      if (name.includes(entry.keyword)) place = entry.place
+    }
+    if (this.suffixes.size === 0) return place
     for (let at = 0; ; ) {
       const found = this.suffixes.get(at === 0 ? name : name.slice(at))
       if (found !== undefined && found < place) place = found
@@ -100,21 +121,12 @@ export class Rules {
     }
   }
 
-  private placeOfAddress(ip: string, limit: number): number {
-    const words = parseAddress(ip)
-    if (words === null) return limit
-    const [w0, w1, w2, w3] = words
-    for (const p of this.prefixes) {
-      if (p.place >= limit) break
-      if ((w3 & p.m3) === p.w3 && (w2 & p.m2) === p.w2 && (w1 & p.m1) === p.w1 && (w0 & p.m0) === p.w0) return p.place
-    }
-    return limit
-  }
-
   /** Appends the rule `text`, if it is one that can be used; otherwise `problems` says under `place` what it is. */
   add(text: string, targets: Targets, place: number, problems: Problems): void {
     const parts = text.split(',').map(part => part.trim())
-    const type = parts[0].toUpperCase()
+    const written = parts[0].toUpperCase()
+    // `IP-CIDR,…,src` is mihomo's other way of writing SRC-IP-CIDR.
+    const type = written.startsWith('IP-CIDR') && parts.slice(3).includes('src') ? 'SRC-IP-CIDR' : written
     if (NOT_YET.has(type)) return problems.warn([place], `rule type ${type} is not acted on yet: this rule is skipped`)
     if (!Object.hasOwn(LABELS, type)) {
       return problems.error([place], `unknown rule type '${parts[0]}'`, didYouMean(type, [...Object.keys(LABELS), ...NOT_YET]))
@@ -128,10 +140,10 @@ export class Rules {
     for (const parameter of parameters) {
       if (!PARAMETERS.has(parameter)) problems.warn([place], `unknown parameter '${parameter}'`, didYouMean(parameter, PARAMETERS))
     }
-    if (parameters.includes('src')) return problems.warn([place], "the parameter 'src' is not acted on yet: this rule is skipped")
     const wrong = this.insert(type, payload, parameters)
     if (wrong) return problems.error([place], `'${payload}' is no ${wrong[0]}`, wrong[1])
-    this.rules.push({ label: type === 'MATCH' ? 'Match' : `${LABELS[type]}(${payload})`, target })
+    const shown = type === 'NETWORK' ? payload.toLowerCase() : payload
+    this.rules.push({ label: type === 'MATCH' ? 'Match' : `${LABELS[type]}(${shown})`, target })
   }
 
   /** Answers what the payload should have been, and how that is written, if it is not. */
@@ -149,11 +161,24 @@ export class Rules {
         if (!names.has(name)) names.set(name, place)
         return undefined
       }
+      case 'DOMAIN-KEYWORD':
+        this.keywords.push({ place, keyword: payload.toLowerCase() })
+        return undefined
+      case 'NETWORK': {
+        const network = payload.toLowerCase()
+        if (network !== 'tcp' && network !== 'udp') return ['network', 'write tcp or udp']
+        this.networks[network] = Math.min(this.networks[network], place)
+        return undefined
+      }
       case 'DST-PORT':
         return this.insertPorts(place, payload)
       default: {
         const prefix = readPrefix(payload)
         if (!prefix) return ['range of addresses', 'write e.g. 10.0.0.0/8 or fd00::/8']
+        if (type === 'SRC-IP-CIDR') {
+          this.sources.push({ place, ...prefix })
+          return undefined
+        }
         this.prefixes.push({ place, ...prefix })
         if (!parameters.includes('no-resolve')) this.firstThatResolves = Math.min(this.firstThatResolves, place)
         return undefined
@@ -188,6 +213,17 @@ export function readRules(section: unknown, targets: Targets, problems: Problems
     else problems.error([place], 'a rule is a text', 'e.g. DOMAIN-SUFFIX,example.org,DIRECT')
   }
   return rules
+}
+
+function placeOfAddress(prefixes: readonly Prefix[], ip: string, limit: number): number {
+  const words = prefixes.length === 0 ? null : parseAddress(ip)
+  if (words === null) return limit
+  const [w0, w1, w2, w3] = words
+  for (const p of prefixes) {
+    if (p.place >= limit) break
+    if ((w3 & p.m3) === p.w3 && (w2 & p.m2) === p.w2 && (w1 & p.m1) === p.w1 && (w0 & p.m0) === p.w0) return p.place
+  }
+  return limit
 }
 
 function normalize(name: string): string {

@@ -14,6 +14,9 @@ export type TunErrorCode =
   | 'ERR_TUN_NO_DEVICE_NODE'
   | 'ERR_TUN_NATIVE_UNAVAILABLE'
   | 'ERR_TUN_UNSUPPORTED_PLATFORM'
+  | 'ERR_TUN_PASSING'
+  | 'ERR_TUN_NAMESPACES'
+  | 'ERR_TUN_COMMAND'
   | 'ERR_TUN_SYSTEM'
 
 export interface TunErrorDetails {

@@ -1,5 +1,7 @@
 export { TunError, type TunErrorCode, type TunErrorDetails } from './errors.js'
+export { type IsolatedExit, IsolatedProcess, type IsolateOptions, isolate } from './isolate.js'
 export { DEFAULTS, openTun, type TunOptions } from './open.js'
+export { receiveTun, sendTun } from './pass.js'
 export { type PcapTapOptions, pcapTap } from './pcap-tap.js'
 export { TunDevice } from './tun.js'
 export { type DeviceUrl, parseDeviceUrl } from './url.js'

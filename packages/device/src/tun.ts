@@ -52,6 +52,11 @@ export class TunDevice implements Device {
     return this.lastMtu
   }
 
+  /** The descriptor, for sendTun(); -1 when closed. */
+  get fd(): number {
+    return this.native.fd
+  }
+
   /** Asked of the kernel now. */
   get isUp(): boolean {
     return !this.closed && this.native.isUp

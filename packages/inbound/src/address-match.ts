@@ -1,5 +1,6 @@
 // Owns: which destinations a service stands for: an address, a CIDR or everything, at one port or at all; the most specific wins.
 
+import { networkInterfaces } from 'node:os'
 import { type AddressWords, isLoopback, isMapped, parseAddress } from '@tun/stack'
 
 export interface ServiceAddress {
@@ -20,15 +21,15 @@ export interface Matcher {
 export function matcher({ address, port = 0 }: ServiceAddress): Matcher {
   if (!Number.isInteger(port) || port < 0 || port > 65_535) throw bad(`'${port}' is no port`)
   if (address === undefined || address === '0.0.0.0' || address === '::') return { port, bits: -1, matches: () => true }
-  const [text, prefix] = address.split('/', 2)
+  const [text, prefix, more] = address.split('/')
   const words = parseAddress(text)
-  if (words === null) throw bad(`'${address}' is neither an address nor a CIDR`)
+  if (words === null || more !== undefined) throw bad(`'${address}' is neither an address nor a CIDR`)
   if (isLoopback(...words))
     throw bad(`'${address}' is local to the host: its kernel answers there itself. Use e.g. 198.18.0.2`, 'ERR_TUN_LOCAL_ADDRESS')
   const v4 = isMapped(words[0], words[1], words[2])
   const most = v4 ? 32 : 128
   const bits = prefix === undefined ? most : Number(prefix)
-  if (!Number.isInteger(bits) || bits < 0 || bits > most || prefix === '') throw bad(`'${address}': the prefix is 0 to ${most}`)
+  if ((prefix !== undefined && !/^\d{1,3}$/.test(prefix)) || bits > most) throw bad(`'${address}': the prefix is 0 to ${most}`)
   const total = v4 ? 96 + bits : bits
   const masks = [0, 1, 2, 3].map(i => mask(total - 32 * i)) as AddressWords
   const net = words.map((word, i) => word & masks[i])
@@ -36,8 +37,24 @@ export function matcher({ address, port = 0 }: ServiceAddress): Matcher {
     port,
     bits: total,
     matches: (w0, w1, w2, w3) =>
-      (w3 & masks[3]) === net[3] && (w2 & masks[2]) === net[2] && (w1 & masks[1]) === net[1] && (w0 & masks[0]) === net[0],
+      (w3 & masks[3]) === net[3] &&
+      (w2 & masks[2]) === net[2] &&
+      (w1 & masks[1]) === net[1] &&
+      (w0 & masks[0]) === net[0] &&
+      (v4 || !isMapped(w0, w1, w2)), // ::/0 is IPv6, although IPv4 lies in it
   }
+}
+
+/** Is it the address of one of this host's own interfaces? Then its kernel keeps what is sent there. */
+export function isOfThisHost(address: string): boolean {
+  const words = parseAddress(address)
+  if (words === null) return false
+  for (const interfaces of Object.values(networkInterfaces())) {
+    for (const own of interfaces ?? []) {
+      if (parseAddress(own.address.replace(/%.*$/, ''))?.every((word, i) => word === words[i])) return true
+    }
+  }
+  return false
 }
 
 const mask = (bits: number): number => (bits <= 0 ? 0 : bits >= 32 ? -1 : -1 << (32 - bits))

@@ -7,15 +7,16 @@ import { openTun } from '@tun/device'
 import { type Device, SlabPool, Stack } from '@tun/stack'
 import { matcher } from './address-match.js'
 import { NameService } from './name-service.js'
-import type { TunInboundOptions } from './options.js'
+import { checkLimits, type TunInboundOptions } from './options.js'
 import { TunInbound } from './tun-inbound.js'
 
 /**
  * Opens a TUN (or takes `device`) and answers its inbound, which emits 'connection' and 'datagram'. Attach your listeners in the same tick.
- * @throws ConfigError ERR_TUN_CONFIG (a bad key), TunError (the device: `code`, `hint`), the signal's reason if it has aborted
+ * @throws ConfigError ERR_TUN_CONFIG (a bad key), RangeError ERR_TUN_LIMIT, TunError (the device: `code`, `hint`), the signal's reason if it has aborted
  */
 export async function createTunInbound(options: TunInboundOptions): Promise<TunInbound> {
   options.signal?.throwIfAborted()
+  const limits = checkLimits(options.limits ?? {})
   const { handler, ...dnsSection } = options.dns ?? {}
   const enable = options.device === undefined && (options.tun?.enable ?? true)
   const tun = parseTun({ ...options.tun, enable })
@@ -24,11 +25,12 @@ export async function createTunInbound(options: TunInboundOptions): Promise<TunI
   const names = new NameService(dns, handler, listen !== undefined)
   const dnsMatcher = listen === undefined ? null : matcher(splitHostPort(listen))
   const device = options.device ?? openDevice(tun)
+  const routed = options.device === undefined && tun['device-url']?.startsWith('dev://') === true
   const stack = new Stack(
-    { ...options.limits, mtu: device.mtu, offload: device.offload, udpTimeout: tun['udp-timeout'] * 1000 },
+    { ...limits, mtu: device.mtu, offload: device.offload, udpTimeout: tun['udp-timeout'] * 1000 },
     { random32, slabs: new SlabPool({ onNew: slab => markAsUntransferable(slab.bytes.buffer) }) },
   )
-  return new TunInbound(device, stack, names, dnsMatcher, options.signal)
+  return new TunInbound({ device, stack, names, dnsMatcher, routed, signal: options.signal })
 }
 
 function openDevice(tun: ReturnType<typeof parseTun>): Device {

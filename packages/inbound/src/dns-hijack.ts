@@ -28,10 +28,16 @@ export function serveStream(server: DnsServer, socket: TunSocket): void {
   socket.setTimeout(TCP_IDLE, () => {
     if (waiting === 0) socket.destroy()
   })
+  // Whoever asks on and on without reading the answers is not listened to meanwhile.
+  const flow = () => {
+    if (waiting >= TCP_PIPELINE || socket.writableNeedDrain) socket.pause()
+    else socket.resume()
+  }
+  socket.on('drain', flow)
   const answered = (bytes: Uint8Array | null) => {
     waiting--
     if (bytes !== null && socket.writable) socket.write(frame(bytes))
-    if (waiting < TCP_PIPELINE) socket.resume()
+    flow()
     if (ended && waiting === 0) socket.end()
   }
   socket.on('data', (chunk: Buffer) => {
@@ -42,7 +48,7 @@ export function serveStream(server: DnsServer, socket: TunSocket): void {
       else answered(answer)
     }
     if (framer.failed) socket.destroy()
-    else if (waiting >= TCP_PIPELINE) socket.pause()
+    else flow()
   })
   socket.on('end', () => {
     ended = true

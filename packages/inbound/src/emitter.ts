@@ -1,26 +1,32 @@
 // Owns: events whose listeners decide about something. Each listener is called by itself, its throw or rejection is told to whoever
 // dispatches; and an 'error' that nobody listens to is thrown, which eventemitter3 alone would swallow.
 
+import { throwLater } from '@tun/stack'
 import { EventEmitter } from 'eventemitter3'
 
 type Listener = (...args: unknown[]) => unknown
 
-export class DecidingEmitter<Events extends EventEmitter.ValidEventTypes> extends EventEmitter<Events> {
-  /** Calls the listeners of `event`, one by one, in order; `failed` gets what one throws or rejects with. False: there are none. */
-  protected decide(event: EventEmitter.EventNames<Events>, args: readonly unknown[], failed: (error: Error) => void): boolean {
-    const listeners = this.listeners(event) as unknown as Listener[]
-    for (const listener of listeners) attempt(() => listener.apply(this, [...args]), failed)
-    return listeners.length > 0
+/** Calls the listeners of `event`, one by one, in order; `failed` gets what one throws or rejects with. False: there are none. */
+export function decide<Events extends EventEmitter.ValidEventTypes, E extends EventEmitter.EventNames<Events>>(
+  emitter: EventEmitter<Events>,
+  event: E,
+  args: EventEmitter.EventArgs<Events, E>,
+  failed: (error: Error) => void,
+): boolean {
+  const listeners = emitter.listeners(event)
+  for (const listener of listeners) {
+    emitter.off(event, listener, undefined, true) // if it came by `once`
+    attempt(() => (listener as unknown as Listener).apply(emitter, [...args]), failed)
   }
+  return listeners.length > 0
+}
 
+export class ReportingEmitter<Events extends EventEmitter.ValidEventTypes> extends EventEmitter<Events> {
   /** Emits 'error'; without a listener it is thrown from a microtask, as node:events would throw it. */
   protected report(error: Error): void {
     const name = 'error' as EventEmitter.EventNames<Events>
-    if (this.listenerCount(name) > 0) (this.emit as unknown as Listener).call(this, name, error)
-    else
-      queueMicrotask(() => {
-        throw error
-      })
+    const args = [error] as unknown as EventEmitter.EventArgs<Events, typeof name>
+    if (!decide(this, name, args, throwLater)) throwLater(error)
   }
 }
 

@@ -15,6 +15,6 @@ export {
   type Outbound,
 } from './outbound.js'
 export { type RelayOptions, type RelayReason, type RelayResult, relay, type Upstream } from './relay.js'
-export { type DatagramRoute, relayDatagrams } from './relay-datagrams.js'
+export { type DatagramRoute, type RelayDatagramsOptions, relayDatagrams } from './relay-datagrams.js'
 export * from './socks5.js'
 export { type Listener, type SocketHandler, type SocketServer, TunInbound, type TunInboundEvents } from './tun-inbound.js'

@@ -65,12 +65,12 @@ export class LentReads {
   attach(socket: Socket): void {
     this.socket = socket
     lentReads.set(socket, this)
-    socket.once('close', () => this.dropChunk())
   }
 
   /** What is read from now on goes to `sink`; what the stream has buffered is still to be read from it. */
   takeOver(sink: ReadSink): void {
     this.sink = sink
+    this.socket?.once('close', () => this.dropChunk()) // chunks are lent from here on
   }
 
   private nextBuffer(): Bytes {

@@ -3,14 +3,18 @@
 import { promises as dns } from 'node:dns'
 import { isIP } from 'node:net'
 import type { DnsOptions } from '@tun/config'
-import { createResolver, type DnsHandler, DnsServer, DomainSet, decodeMessage, FakeIpPool, type Resolver } from '@tun/dns'
+import { createResolver, type DnsHandler, DnsServer, DomainSet, decodeMessage, FakeIpPool, type Resolver, TYPE } from '@tun/dns'
 import type { ResolvedAddress } from './direct.js'
 import { nameQuery } from './name-query.js'
+
+/** How long an address of one family waits for those of the other: RFC 8305 §3. */
+const RESOLUTION_DELAY = 50 // ms
 
 export class NameService {
   readonly fakeIp: FakeIpPool | null
   readonly server: DnsServer
   private readonly resolver: Resolver | null
+  private readonly ipv6: boolean
 
   /** `hijacks`: queries on the TUN reach the server; else nobody learns a fake address, and the range is like any other. */
   constructor(options: DnsOptions, handler: DnsHandler | undefined, hijacks: boolean) {
@@ -18,6 +22,7 @@ export class NameService {
       hijacks && options['enhanced-mode'] === 'fake-ip'
         ? new FakeIpPool({ range4: options['fake-ip-range'], range6: options.ipv6 ? options['fake-ip-range6'] : undefined })
         : null
+    this.ipv6 = options.ipv6
     const nameservers = options.nameserver.length > 0 ? options.nameserver : options['default-nameserver']
     this.resolver = nameservers.length > 0 ? createResolver({ nameservers }) : null
     this.server = new DnsServer({
@@ -35,9 +40,9 @@ export class NameService {
     return this.fakeIp?.nameOf(address)
   }
 
-  /** In the fake range, but nobody was told it: it leads nowhere. */
-  isUnmapped(address: string): boolean {
-    return this.fakeIp?.contains(address) === true && this.fakeIp.nameOf(address) === undefined
+  /** In the range of fake addresses, with a name or not. */
+  isFake(address: string): boolean {
+    return this.fakeIp?.contains(address) ?? false
   }
 
   /** Real addresses of a name: from the configured nameservers, else from the system's. Rejects if there are none. */
@@ -46,14 +51,15 @@ export class NameService {
     if (family !== 0) return [{ address: host, family }]
     const { resolver } = this
     if (resolver === null) return dns.lookup(host, { all: true, verbatim: true })
-    const answers = await Promise.allSettled([1, 28].map(type => resolver.resolve(nameQuery(host, type), { signal })))
-    const found: ResolvedAddress[] = []
-    for (const answer of answers) {
-      if (answer.status === 'fulfilled') found.push(...addressesIn(answer.value))
+    const enough = new AbortController()
+    const both = signal ? AbortSignal.any([signal, enough.signal]) : enough.signal
+    const types = this.ipv6 ? [TYPE.A, TYPE.AAAA] : [TYPE.A]
+    try {
+      const found = await gather(types.map(async type => addressesIn(await resolver.resolve(nameQuery(host, type), { signal: both }))))
+      if (found.length > 0) return found
+    } finally {
+      enough.abort()
     }
-    if (found.length > 0) return found
-    const failed = answers.find(answer => answer.status === 'rejected')
-    if (failed) throw failed.reason
     throw Object.assign(new Error(`${host} has no address`), { code: 'ENOTFOUND' })
   }
 
@@ -61,6 +67,37 @@ export class NameService {
     this.server.close()
     this.resolver?.close()
   }
+}
+
+/** What the families answer. The one that is late has RESOLUTION_DELAY; rejects if nothing was found and one of them failed. */
+function gather(lookups: Promise<ResolvedAddress[]>[]): Promise<ResolvedAddress[]> {
+  return new Promise((resolve, reject) => {
+    const found: ResolvedAddress[][] = []
+    let waiting = lookups.length
+    let failure: { reason: unknown } | undefined
+    let timer: NodeJS.Timeout | undefined
+    const settle = () => {
+      clearTimeout(timer)
+      const all = found.flat()
+      if (all.length === 0 && failure) reject(failure.reason)
+      else resolve(all)
+    }
+    lookups.forEach((lookup, i) => {
+      lookup
+        .then(
+          addresses => {
+            found[i] = addresses
+            if (addresses.length > 0) timer ??= setTimeout(settle, RESOLUTION_DELAY)
+          },
+          reason => {
+            failure ??= { reason }
+          },
+        )
+        .finally(() => {
+          if (--waiting === 0) settle()
+        })
+    })
+  })
 }
 
 function addressesIn(answer: Uint8Array): ResolvedAddress[] {

@@ -4,11 +4,36 @@ import type { DnsOptions, TunOptions } from '@tun/config'
 import type { DnsHandler } from '@tun/dns'
 import type { Device, StackOptions } from '@tun/stack'
 
+const LIMITS = [
+  'rcvBuf',
+  'sndBuf',
+  'receiveBudget',
+  'maxPending',
+  'pendingTimeout',
+  'maxTimeWait',
+  'maxUdpFlows',
+  'udpSendBudget',
+] as const satisfies readonly (keyof StackOptions)[]
+
 /** Bounds that may be moved; the defaults are those of @tun/stack. */
-export type Limits = Pick<
-  StackOptions,
-  'rcvBuf' | 'sndBuf' | 'receiveBudget' | 'maxPending' | 'pendingTimeout' | 'maxTimeWait' | 'maxUdpFlows' | 'udpSendBudget'
->
+export type Limits = Pick<StackOptions, (typeof LIMITS)[number]>
+
+/** @throws RangeError ERR_TUN_LIMIT, naming the key */
+export function checkLimits(limits: Limits): Limits {
+  const checked: Limits = {}
+  for (const [key, value] of Object.entries(limits)) {
+    if (value === undefined) continue
+    const name = LIMITS.find(known => known === key)
+    if (name === undefined) throw limitError(`there is no 'limits.${key}': there are ${LIMITS.join(', ')}`)
+    if (!Number.isSafeInteger(value) || value < 1) throw limitError(`'limits.${key}' is a whole number from 1, not ${value}`)
+    checked[name] = value
+  }
+  return checked
+}
+
+function limitError(message: string): RangeError & { code: string } {
+  return Object.assign(new RangeError(message), { code: 'ERR_TUN_LIMIT' })
+}
 
 export interface TunInboundOptions {
   /** Clash's `tun:` section, e.g. `{ enable: true, 'device-url': 'dev://tun0', 'dns-listen': '0.0.0.0:53' }`. */

@@ -4,7 +4,16 @@
 import { Buffer } from 'node:buffer'
 import { Socket } from 'node:net'
 import type { Duplex } from 'node:stream'
-import { ByteRange, type ConnectionSink, errnoError, type Owner, type TcpConnection, type TunSocket } from '@tun/stack'
+import {
+  ByteRange,
+  type ConnectionSink,
+  errnoError,
+  isConnecting,
+  type Owner,
+  type TcpConnection,
+  type TunSocket,
+  whenConnected,
+} from '@tun/stack'
 import { lentReadsOf, type ReadSink } from './lent-reads.js'
 
 export interface RelayOptions {
@@ -45,43 +54,56 @@ const ignore = () => {}
  */
 export async function relay(socket: TunSocket, upstream: Upstream, options: RelayOptions = {}): Promise<RelayResult> {
   socket.on('error', ignore)
-  if (socket.destroyed) {
-    if (typeof upstream !== 'function') upstream.destroy()
-    return { up: 0, down: 0, reason: 'aborted' }
-  }
-  let far: Duplex
+  let far: Duplex | null = null
   try {
-    far = typeof upstream === 'function' ? await upstream(socket.signal) : upstream
-    far.on('error', ignore)
-    if ((far as Socket).connecting) await connected(far as Socket, socket.signal)
-  } catch (error) {
-    if (typeof upstream !== 'function') upstream.destroy()
-    const gone = socket.destroyed
-    socket.destroy(error instanceof Error ? error : new Error(String(error)))
-    return gone ? { up: 0, down: 0, reason: 'aborted' } : { up: 0, down: 0, reason: 'dial-failed', error: error as Error }
+    if (typeof upstream !== 'function') far = upstream.on('error', ignore)
+    if (socket.destroyed) throw gone()
+    if (typeof upstream === 'function') far = await dialled(upstream, socket.signal)
+    far = far as Duplex
+    if (isConnecting(far)) await connected(far, socket.signal)
+    if (socket.destroyed) throw gone()
+    if (far.destroyed) throw far.errored ?? errnoError('ECONNREFUSED', 'connect')
+  } catch (failure) {
+    const error = failure instanceof Error ? failure : new Error(String(failure))
+    const aborted = socket.destroyed
+    far?.destroy()
+    socket.destroy(error)
+    return aborted ? { up: 0, down: 0, reason: 'aborted' } : { up: 0, down: 0, reason: 'dial-failed', error }
   }
-  if (socket.destroyed) {
-    far.destroy()
-    return { up: 0, down: 0, reason: 'aborted' }
-  }
-  return new Promise(resolve => new Pump(socket, far, options.halfCloseTimeout ?? HALF_CLOSE_TIMEOUT, resolve).start())
+  const stream = far
+  return new Promise(resolve => new Pump(socket, stream, options.halfCloseTimeout ?? HALF_CLOSE_TIMEOUT, resolve).start())
 }
 
-/** Resolves at 'connect'; rejects with the stream's error, or when the signal aborts. */
-function connected(stream: Socket, signal: AbortSignal): Promise<void> {
+const gone = () => errnoError('ECONNABORTED', 'connect')
+
+/** What `dial` brings; rejects as soon as the signal aborts, and a stream that comes later all the same is destroyed. */
+function dialled(dial: (signal: AbortSignal) => Duplex | Promise<Duplex>, signal: AbortSignal): Promise<Duplex> {
+  return new Promise((resolve, reject) => {
+    const onAbort = () => reject(gone())
+    signal.addEventListener('abort', onAbort)
+    const dialling = (async () => dial(signal))()
+    dialling
+      .then(stream => {
+        stream.on('error', ignore)
+        if (signal.aborted) stream.destroy()
+        resolve(stream)
+      })
+      .catch(reject)
+      .finally(() => signal.removeEventListener('abort', onAbort))
+  })
+}
+
+/** Resolves when the stream has connected; rejects with its error, or when the signal aborts. */
+function connected(stream: Duplex, signal: AbortSignal): Promise<void> {
   return new Promise((resolve, reject) => {
     const settle = (error?: Error) => {
-      stream.off('connect', onConnect).off('error', settle).off('close', onClose)
+      undo()
       signal.removeEventListener('abort', onAbort)
-      if (error) {
-        stream.destroy()
-        reject(error)
-      } else resolve()
+      if (error) reject(error)
+      else resolve()
     }
-    const onConnect = () => settle()
-    const onClose = () => settle(errnoError('ECONNREFUSED', 'connect'))
-    const onAbort = () => settle(errnoError('ECONNABORTED', 'connect'))
-    stream.on('connect', onConnect).on('error', settle).on('close', onClose)
+    const undo = whenConnected(stream, error => settle(error === null ? undefined : (error ?? errnoError('ECONNREFUSED', 'connect'))))
+    const onAbort = () => settle(gone())
     signal.addEventListener('abort', onAbort)
     if (signal.aborted) onAbort()
   })
@@ -89,6 +111,8 @@ function connected(stream: Socket, signal: AbortSignal): Promise<void> {
 
 /** A Buffer that net.Socket has emitted is read into no more: nobody has to give it back. */
 const KEPT: Owner = { retain: ignore, release: ignore }
+/** Smaller ones are copied together: a flood of tiny pieces must not cost an object each. */
+const WORTH_KEEPING = 2048
 
 /**
  * Exactly a net.Socket: its 'data' is a fresh buffer each time, and its write callback means that the kernel has the bytes. A stranger's
@@ -110,12 +134,16 @@ class Pump implements ConnectionSink, ReadSink {
   private down = 0
   /** The upstream's buffer is full. */
   private upBlocked = false
-  /** The application has sent its FIN; it was passed on. */
+  /** The connection's send queue is full. */
+  private downBlocked = false
+  /** The application has sent its FIN; the upstream was told; and has sent all that was before it. */
   private sourceEnded = false
   private upEnded = false
+  private upFinished = false
   private downEnded = false
   private done = false
   private halfTimer: NodeJS.Timeout | null = null
+  private halfMark = 0
 
   constructor(socket: TunSocket, upstream: Duplex, halfCloseTimeout: number, resolve: (result: RelayResult) => void) {
     this.socket = socket
@@ -128,9 +156,6 @@ class Pump implements ConnectionSink, ReadSink {
   start(): void {
     const { socket, upstream } = this
     upstream.allowHalfOpen = true
-    // What somebody has peeked at or read into the Duplex goes first.
-    let early: Buffer | null = null
-    if (socket.readableLength > 0) early = socket.read() as Buffer | null
     this.tcp = socket.detach(this)
     socket.on('close', () => this.sourceClosed())
     upstream.on('drain', () => {
@@ -140,9 +165,11 @@ class Pump implements ConnectionSink, ReadSink {
     const reads = lentReadsOf(upstream)
     if (reads === undefined) upstream.on('data', (chunk: Buffer) => this.pumpDown(chunk))
     upstream.on('end', () => this.upstreamEnded())
+    upstream.on('finish', () => this.upstreamFinished())
     upstream.on('error', error => this.fail('upstream-error', error))
     upstream.on('close', () => this.upstreamClosed())
-    if (early !== null) {
+    // What somebody has read into the Duplex goes first.
+    for (let early = socket.read() as Buffer | null; early !== null; early = socket.read() as Buffer | null) {
       this.up += early.length
       this.upBlocked = !upstream.write(early)
     }
@@ -150,10 +177,9 @@ class Pump implements ConnectionSink, ReadSink {
     if (reads !== undefined) {
       for (let chunk = upstream.read() as Buffer | null; chunk !== null; chunk = upstream.read() as Buffer | null) this.pumpDown(chunk)
       reads.takeOver(this)
-      if (!upstream.isPaused()) upstream.resume() // flowing, for its 'end'
     }
+    if (!this.downBlocked) upstream.resume() // whoever had it before may have paused it
     if (upstream.readableEnded) this.upstreamEnded()
-    else if (upstream.destroyed) return this.upstreamClosed()
     this.sourceEnded = this.tcp.peerEnded
     this.pumpUp()
   }
@@ -167,7 +193,9 @@ class Pump implements ConnectionSink, ReadSink {
   }
 
   writable(): void {
-    if (this.upstream.isPaused() && this.tcp.sendRoom > 0) this.upstream.resume()
+    if (!this.downBlocked || this.tcp.sendRoom <= 0) return
+    this.downBlocked = false
+    this.upstream.resume()
   }
 
   ended(): void {
@@ -206,7 +234,8 @@ class Pump implements ConnectionSink, ReadSink {
     }
     if (this.sourceEnded && tcp.rcvQueue.length === 0 && !this.upEnded && !this.done) {
       this.upEnded = true
-      upstream.end()
+      if (upstream.writableFinished) this.upFinished = true
+      else upstream.end()
       this.oneEnded()
     }
   }
@@ -217,8 +246,15 @@ class Pump implements ConnectionSink, ReadSink {
     if (this.done) return
     this.down += chunk.length
     this.halfTimer?.refresh()
-    const room = this.tcp.send(chunk as Uint8Array<ArrayBuffer>, 0, chunk.length, this.lend ? KEPT : null)
-    if (!room) this.upstream.pause()
+    const owner = this.lend && chunk.length >= WORTH_KEEPING ? KEPT : null
+    this.sent(this.tcp.send(chunk as Uint8Array<ArrayBuffer>, 0, chunk.length, owner))
+  }
+
+  private sent(room: boolean): void {
+    if (!room) {
+      this.downBlocked = true
+      this.upstream.pause()
+    }
     this.socket.wake()
   }
 
@@ -228,8 +264,7 @@ class Pump implements ConnectionSink, ReadSink {
     this.down += length
     this.halfTimer?.refresh()
     owner?.retain()
-    if (!this.tcp.send(bytes, 0, length, owner)) this.upstream.pause()
-    this.socket.wake()
+    this.sent(this.tcp.send(bytes, 0, length, owner))
     return true
   }
 
@@ -241,8 +276,14 @@ class Pump implements ConnectionSink, ReadSink {
     this.oneEnded()
   }
 
+  /** Everything is written: not before that is its way over. */
+  private upstreamFinished(): void {
+    this.upFinished = true
+    if (this.upEnded && !this.done) this.oneEnded()
+  }
+
   private upstreamClosed(): void {
-    if (!this.downEnded || !this.upEnded) this.fail('upstream-error', this.upstream.errored ?? errnoError('ECONNRESET', 'read'))
+    if (!this.done) this.fail('upstream-error', this.upstream.errored ?? errnoError('ECONNRESET', 'read'))
   }
 
   private sourceClosed(): void {
@@ -252,11 +293,21 @@ class Pump implements ConnectionSink, ReadSink {
   // ---- the end
 
   private oneEnded(): void {
-    if (this.upEnded && this.downEnded) return this.finish('end')
-    this.halfTimer = setTimeout(() => {
-      this.fail('half-close-timeout', errnoError('ETIMEDOUT', 'read'))
-    }, this.halfCloseTimeout)
-    this.halfTimer.unref()
+    if (this.upFinished && this.upEnded && this.downEnded) return this.finish('end')
+    if (this.halfTimer !== null) return
+    this.halfMark = this.progress
+    this.halfTimer = setTimeout(() => this.halfTime(), this.halfCloseTimeout).unref()
+  }
+
+  /** Bytes that either end has taken: what still drains from our queues is not idle. */
+  private get progress(): number {
+    return this.up - this.upstream.writableLength + this.down + this.tcp.sndQueue.headAt
+  }
+
+  private halfTime(): void {
+    if (this.progress === this.halfMark) return this.fail('half-close-timeout', errnoError('ETIMEDOUT', 'read'))
+    this.halfMark = this.progress
+    this.halfTimer?.refresh()
   }
 
   private fail(reason: RelayReason, error: Error): void {
@@ -269,8 +320,10 @@ class Pump implements ConnectionSink, ReadSink {
   private finish(reason: RelayReason, error?: Error): void {
     this.done = true
     if (this.halfTimer !== null) clearTimeout(this.halfTimer)
-    // The engine sends what is queued and its FIN; the upstream destroys itself when both its sides are through.
-    if (reason === 'end') this.socket.destroy()
+    if (reason === 'end') {
+      this.socket.destroy() // the engine sends what is queued and the FIN
+      this.upstream.destroy() // both its sides are through, whether it destroys itself or not
+    }
     this.resolve(error ? { up: this.up, down: this.down, reason, error } : { up: this.up, down: this.down, reason })
   }
 }

@@ -6,6 +6,7 @@ import {
   type Device,
   Driver,
   EOF,
+  errnoError,
   formatAddress,
   GONE,
   GONE_EVENT,
@@ -16,12 +17,13 @@ import {
   TunDatagram,
   TunFlow,
   TunSocket,
+  throwLater,
   type UdpFlow,
   UdpPort,
 } from '@tun/stack'
-import { best, type Matcher, matcher, type ServiceAddress } from './address-match.js'
+import { best, isOfThisHost, type Matcher, matcher, type ServiceAddress } from './address-match.js'
 import { answerDatagram, serveStream } from './dns-hijack.js'
-import { attempt, DecidingEmitter } from './emitter.js'
+import { attempt, decide, ReportingEmitter } from './emitter.js'
 import type { NameService } from './name-service.js'
 
 export interface TunInboundEvents {
@@ -40,7 +42,9 @@ export interface TunInboundEvents {
 
 /** Anything with net.Server's way of taking a socket: http.Server, tls.Server, http2 servers. */
 export interface SocketServer {
+  readonly listening?: boolean
   emit(event: 'connection', socket: TunSocket): boolean
+  emit(event: 'listening'): boolean
 }
 export type SocketHandler = (socket: TunSocket) => unknown
 
@@ -53,27 +57,45 @@ interface Service {
   readonly handle: SocketHandler
 }
 
-export class TunInbound extends DecidingEmitter<TunInboundEvents> {
+/** What createTunInbound has put together. */
+export interface TunInboundParts {
+  device: Device
+  stack: Stack
+  names: NameService | null
+  /** Where DNS is answered; null: nowhere. */
+  dnsMatcher: Matcher | null
+  /** Packets come by this host's own routes, so its own addresses never do. */
+  routed: boolean
+  signal?: AbortSignal
+}
+
+/** setTimeout turns anything longer into 1 ms. */
+const LONGEST_DRAIN = 2 ** 31 - 1
+
+export class TunInbound extends ReportingEmitter<TunInboundEvents> {
   readonly device: Device
   private readonly stack: Stack
   private readonly driver: Driver
   private readonly names: NameService | null
   private readonly dnsMatcher: Matcher | null
+  private readonly routed: boolean
   private readonly udpPort: UdpPort
   private readonly services: Service[] = []
   private readonly datagramServices: { matcher: Matcher; handle: (datagram: TunDatagram) => unknown }[] = []
   private readonly pins = new Map<TcpConnection | UdpFlow, Set<string>>()
   private closing: Promise<void> | null = null
+  private over = false
   private drained: (() => void) | null = null
   private detachSignal = () => {}
 
   /** Use createTunInbound. */
-  constructor(device: Device, stack: Stack, names: NameService | null, dnsMatcher: Matcher | null, signal?: AbortSignal) {
+  constructor({ device, stack, names, dnsMatcher, routed, signal }: TunInboundParts) {
     super()
     this.device = device
     this.stack = stack
     this.names = names
     this.dnsMatcher = names === null ? null : dnsMatcher
+    this.routed = routed
     this.driver = new Driver(
       device,
       stack,
@@ -138,17 +160,21 @@ export class TunInbound extends DecidingEmitter<TunInboundEvents> {
   }
 
   /**
-   * Serves TCP on an address, CIDR or port of the other side: `server` gets each connection, accepted when it reads or writes.
+   * Serves TCP on an address, CIDR or port of the other side: `server` gets each connection, accepted when it reads or writes. A server that does
+   * not listen elsewhere is told 'listening', for only then do http.Server's time-outs run.
    * @throws TypeError ERR_TUN_ADDRESS, ERR_TUN_LOCAL_ADDRESS
    */
   listen(where: ServiceAddress, server: SocketServer | SocketHandler): Listener {
-    const handle = typeof server === 'function' ? server : (socket: TunSocket) => server.emit('connection', socket)
-    return this.addService(this.services, { matcher: matcher(where), handle })
+    const handle = typeof server === 'function' ? server : (socket: TunSocket) => void server.emit('connection', socket)
+    const listener = this.addService(this.services, { matcher: this.serviceAt(where), handle })
+    if (typeof server !== 'function' && server.listening === false) server.emit('listening')
+    return listener
   }
 
   /** The same for datagrams; they make no flow. `port` is needed: every port of every address is what 'datagram' is for. */
   listenDatagrams(where: ServiceAddress & { port: number }, handle: (datagram: TunDatagram) => unknown): Listener {
-    const service = { matcher: matcher(where), handle }
+    const service = { matcher: this.serviceAt(where), handle }
+    if (service.matcher.port === 0) throw Object.assign(new TypeError("listenDatagrams needs a 'port'"), { code: 'ERR_TUN_ADDRESS' })
     const stop = this.stack.udp.serve(where.port, service.matcher.matches)
     const listener = this.addService(this.datagramServices, service)
     return {
@@ -157,6 +183,17 @@ export class TunInbound extends DecidingEmitter<TunInboundEvents> {
         listener.close()
       },
     }
+  }
+
+  private serviceAt(where: ServiceAddress): Matcher {
+    const service = matcher(where)
+    if (this.routed && where.address !== undefined && isOfThisHost(where.address)) {
+      throw Object.assign(new TypeError(`'${where.address}' is local to the host: its kernel answers there itself. Use e.g. 198.18.0.2`), {
+        code: 'ERR_TUN_LOCAL_ADDRESS',
+      })
+    }
+    if (where.address !== undefined) this.names?.fakeIp?.reserve(where.address) // or a name would lead to the service
+    return service
   }
 
   private addService<T>(list: T[], service: T): Listener {
@@ -171,6 +208,7 @@ export class TunInbound extends DecidingEmitter<TunInboundEvents> {
 
   /** Connections as an async iterable; while nobody asks for the next one, SYNs stay pending. Ends when the inbound closes. */
   async *connections(): AsyncGenerator<TunSocket, void, void> {
+    if (this.closing !== null) return
     const queue: TunSocket[] = []
     let wake: (() => void) | null = null
     let over = false
@@ -230,19 +268,33 @@ export class TunInbound extends DecidingEmitter<TunInboundEvents> {
 
   private async shutDown(drain: number): Promise<void> {
     this.detachSignal()
-    if (drain > 0 && this.stack.tcp.flows.size > 0) {
+    await null // a listener may have called us: the driver's turn is over first
+    if (drain > 0 && !this.over && this.stack.tcp.flows.size > 0) {
       await new Promise<void>(resolve => {
-        this.drained = resolve
-        setTimeout(resolve, drain).unref()
+        const timer = setTimeout(resolve, Math.min(drain, LONGEST_DRAIN)).unref()
+        this.drained = () => {
+          clearTimeout(timer)
+          resolve()
+        }
       })
     }
-    for (const c of [...this.stack.tcp.flows]) c.reset()
+    if (this.over) return
+    // Not the end, which would pass for a complete transfer.
+    for (const c of [...this.stack.tcp.flows]) {
+      if (c.user instanceof TunSocket && !c.orphan) c.user.destroy(errnoError('ECONNABORTED', 'read'))
+      else c.reset()
+    }
     this.driver.flush()
-    this.stack.drain({ tcp: (c, bits) => this.tcp(c, bits), datagram: () => {}, flowEnded: () => {} })
+    this.drainTcp()
     this.tearDown()
   }
 
+  private drainTcp(): void {
+    this.stack.drain({ tcp: (c, bits) => this.tcp(c, bits), datagram: () => {}, flowEnded: flow => this.flowEnded(flow) })
+  }
+
   private tearDown(): void {
+    this.over = true
     this.driver.stop()
     for (const flow of [...this.stack.udp.flows]) {
       this.stack.udp.flows.close(flow)
@@ -250,12 +302,12 @@ export class TunInbound extends DecidingEmitter<TunInboundEvents> {
     }
     this.names?.close()
     this.device.close()
-    this.emit('close')
+    decide(this, 'close', [], throwLater)
     this.removeAllListeners()
   }
 
   private warn(message: string): void {
-    this.emit('warning', message)
+    decide(this, 'warning', [message], throwLater)
   }
 
   private lost(status: number, errno: number): void {
@@ -265,12 +317,12 @@ export class TunInbound extends DecidingEmitter<TunInboundEvents> {
       code: status === EOF ? 'ERR_TUN_EOF' : 'ERR_TUN_GONE',
       errno: -errno,
     })
-    if (this.closing) return
     for (const c of [...this.stack.tcp.flows]) this.stack.tcp.remove(c, 'ENETDOWN')
-    this.stack.drain({ tcp: (c, bits) => this.tcp(c, bits), datagram: () => {}, flowEnded: () => {} })
-    this.closing = Promise.resolve()
+    this.drainTcp()
+    const wanted = this.closing !== null
+    this.closing ??= Promise.resolve()
     this.detachSignal()
-    this.report(error)
+    if (!wanted) this.report(error)
     this.tearDown()
   }
 
@@ -294,31 +346,28 @@ export class TunInbound extends DecidingEmitter<TunInboundEvents> {
       return serveStream(this.names.server, new TunSocket(c, this.driver).accept())
     }
     const service = this.services.length > 0 ? best(this.services, localPort, l0, l1, l2, l3) : undefined
-    const socket = service ? new TunSocket(c, this.driver) : this.named(c)
-    if (socket === null) return c.reject('host-unreachable')
-    const failed = (error: Error) => this.listenerFailed(error, socket)
-    if (service) attempt(() => service.handle(socket), failed)
-    else if (!this.decide('connection', [socket], failed)) socket.reject('refused')
-  }
-
-  /** The socket, with the name behind a fake address; null if the address is fake and unknown. */
-  private named(c: TcpConnection): TunSocket | null {
+    if (service) {
+      const socket = new TunSocket(c, this.driver)
+      return attempt(
+        () => service.handle(socket),
+        error => this.listenerFailed(error, socket),
+      )
+    }
+    const host = this.hostAt(formatAddress(l0, l1, l2, l3), c)
+    if (host === null) return c.reject('host-unreachable')
     const socket = new TunSocket(c, this.driver)
-    const names = this.names
-    if (names === null) return socket
-    const { address } = socket.destination
-    if (names.isUnmapped(address)) return null
-    const host = names.hostOf(address)
-    if (host === undefined) return socket
-    this.pin(c, address)
-    socket.destination.host = host
-    socket.hostSource = 'fake-ip'
-    return socket
+    if (host !== undefined) {
+      socket.destination.host = host
+      socket.hostSource = 'fake-ip'
+    }
+    if (!decide(this, 'connection', [socket], error => this.listenerFailed(error, socket))) socket.reject('refused')
   }
 
   private listenerFailed(error: Error, flow: TunSocket | TunFlow | TunDatagram): void {
-    if (flow instanceof TunSocket) flow.destroy(error)
-    else if (flow instanceof TunFlow) flow.close()
+    if (flow instanceof TunSocket) {
+      flow.on('error', () => {}) // it is told below
+      flow.destroy(error)
+    } else if (flow instanceof TunFlow) flow.close()
     else flow.reject()
     this.report(Object.assign(error, { flow }))
   }
@@ -327,23 +376,20 @@ export class TunInbound extends DecidingEmitter<TunInboundEvents> {
 
   private datagram(d: Datagram): void {
     if (d.flow === null) return this.serveDatagram(d)
-    const host = this.hostOf(d)
+    const host = this.names?.fakeIp ? this.hostAt(addressOf(d), d.flow) : undefined
     if (host === null) return new TunDatagram(d, this.udpPort, null, undefined).reject()
     if (this.listenerCount('flow') > 0) return this.flowDatagram(d, d.flow, host)
     const datagram = new TunDatagram(d, this.udpPort, this.flowOf(d.flow), host)
-    if (!this.decide('datagram', [datagram], error => this.listenerFailed(error, datagram))) datagram.reject()
+    if (!decide(this, 'datagram', [datagram], error => this.listenerFailed(error, datagram))) datagram.reject()
   }
 
   private flowDatagram(d: Datagram, udp: UdpFlow, host: string | undefined): void {
     const isNew = udp.user === null
     const flow = this.flowOf(udp)
-    if (isNew) this.decide('flow', [flow], error => this.listenerFailed(error, flow))
+    if (isNew) decide(this, 'flow', [flow], error => this.listenerFailed(error, flow))
     const datagram = new TunDatagram(d, this.udpPort, flow, host)
     if (flow.listenerCount('message') === 0) return datagram.reject()
-    attempt(
-      () => flow.emit('message', datagram.payload, datagram.destination),
-      error => this.listenerFailed(error, flow),
-    )
+    decide(flow, 'message', [datagram.payload, datagram.destination], error => this.listenerFailed(error, flow))
   }
 
   private flowOf(udp: UdpFlow): TunFlow {
@@ -364,14 +410,13 @@ export class TunInbound extends DecidingEmitter<TunInboundEvents> {
     )
   }
 
-  /** The name behind the datagram's destination; undefined: a real address; null: a fake one that nobody was told. */
-  private hostOf(d: Datagram): string | undefined | null {
-    const names = this.names
-    if (names === null || names.fakeIp === null || d.flow === null) return undefined
-    const address = addressOf(d)
-    if (names.isUnmapped(address)) return null
+  /** The name behind a destination, kept as long as `owner` lives; undefined: a real address; null: a fake one that nobody was told. */
+  private hostAt(address: string, owner: TcpConnection | UdpFlow): string | undefined | null {
+    const { names } = this
+    if (names === null) return undefined
     const host = names.hostOf(address)
-    if (host !== undefined) this.pin(d.flow, address)
+    if (host === undefined) return names.isFake(address) ? null : undefined
+    this.pin(owner, address)
     return host
   }
 
@@ -379,7 +424,7 @@ export class TunInbound extends DecidingEmitter<TunInboundEvents> {
     this.unpin(flow)
     if (flow.user instanceof TunFlow) {
       flow.user.closed = true
-      flow.user.emit('close')
+      decide(flow.user, 'close', [], throwLater)
     }
     flow.user = null
   }

@@ -56,6 +56,8 @@ function scenario(seed: number) {
     up: bytes(prng.below(pick(prng, [2, 5000, 100_000, 400_000])), prng),
     down: bytes(prng.below(pick(prng, [2, 5000, 100_000, 400_000])), prng),
     slowReader: prng.chance(0.3),
+    /** The NICs refuse to take rows now and then. */
+    blocking: prng.chance(0.2),
     noDelay: prng.chance(0.5),
     /** Who ends when: at once behind its text, or only when the other has. */
     clientWaits: prng.chance(0.3),
@@ -159,6 +161,11 @@ function runSeed(seed: number) {
   const watchB = watchEdge(() => server?.connection.rcvWndShift ?? 0)
   pair.ab.drop = packet => watchA(packet)
   pair.ba.drop = packet => watchB(packet)
+  const block = () => {
+    for (const { device } of [pair.a, pair.b]) device.blockWrites(s.prng.below(6))
+    if (!client.gone) pair.clock.after(s.prng.below(40), block)
+  }
+  if (s.blocking) block()
   const deadline = pair.clock.now + 1_200_000
   while (!(client.gone && server?.gone)) {
     if (pair.clock.next() > deadline || !pair.clock.runNext()) break

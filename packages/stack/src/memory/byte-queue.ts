@@ -17,6 +17,8 @@ export class ByteRange {
 
 const EMPTY: Bytes = new Uint8Array(0)
 const COPY_BLOCK = 4096
+/** The block grows with the queue up to this: fewer, larger chunks for whoever reads, and never more room than bytes. */
+const MAX_BLOCK = 64 * 1024
 
 export class ByteQueue {
   /** Bytes queued. */
@@ -50,7 +52,7 @@ export class ByteQueue {
 
   /**
    * Appends a copy of bytes[start, end): into the room left in the last copy, or into a new buffer, right-sized for the first
-   * and at least `COPY_BLOCK` for those that queue up behind, so that a flood of tiny pieces does not cost an object each.
+   * and `COPY_BLOCK` to `MAX_BLOCK` for those that queue up behind, so that a flood of tiny pieces does not cost an object each.
    */
   copy(bytes: Bytes, start: number, end: number): void {
     let from = start
@@ -67,7 +69,7 @@ export class ByteQueue {
     }
     if (from === end) return
     const n = end - from
-    const block: Bytes = new Uint8Array(this.length === 0 ? n : Math.max(n, COPY_BLOCK))
+    const block: Bytes = new Uint8Array(this.length === 0 ? n : Math.max(n, COPY_BLOCK, Math.min(this.length, MAX_BLOCK)))
     block.set(bytes.subarray(from, end))
     this.push(block, 0, n, null)
     this.spare = block

@@ -8,8 +8,13 @@ class Item implements Wakeable {
   wake(): void {}
 }
 
+/** `expect` costs microseconds; a model test asks hundred thousand times. */
+function must(ok: boolean, what: string): void {
+  if (!ok) throw new Error(what)
+}
+
 test('random updates, removals and expiries: whoever is due comes, nobody else, nobody twice, and next() is never late', () => {
-  for (let seed = 1; seed <= 30; seed++) {
+  for (let seed = 1; seed <= 10; seed++) {
     const prng = new Prng(seed)
     const heap = new DeadlineHeap<Item>()
     const items = Array.from({ length: 200 }, () => new Item())
@@ -23,23 +28,21 @@ test('random updates, removals and expiries: whoever is due comes, nobody else, 
       } else if (dice < 7) {
         item.deadline = Infinity
         heap.remove(item)
-        expect(item.heapIndex).toBe(-1)
+        must(item.heapIndex === -1, `seed ${seed} step ${i}: removed`)
       } else {
         now += prng.below(60)
         const due = new Set(items.filter(x => x.deadline <= now))
         for (let x = heap.takeDue(now); x !== undefined; x = heap.takeDue(now)) {
-          expect(due.delete(x)).toBe(true)
-          expect(x.heapIndex).toBe(-1)
+          must(due.delete(x) && x.heapIndex === -1, `seed ${seed} step ${i}: not due, or twice`)
           x.deadline = Infinity
           if (prng.chance(0.3)) {
             x.deadline = now + 1 + prng.below(100)
             heap.update(x)
           }
         }
-        expect(due.size).toBe(0)
+        must(due.size === 0, `seed ${seed} step ${i}: somebody was forgotten`)
       }
-      const earliest = Math.min(...items.map(x => x.deadline))
-      if (i % 50 === 0) expect(heap.next()).toBeLessThanOrEqual(earliest)
+      if (i % 50 === 0) must(heap.next() <= Math.min(...items.map(x => x.deadline)), `seed ${seed} step ${i}: late`)
     }
     for (const item of items) heap.remove(item)
     expect(heap.size).toBe(0)

@@ -16,6 +16,8 @@ export class FlowTable<T> {
   private mask = MIN_SLOTS - 1
   private keys = new Int32Array(MIN_SLOTS * KEY_WORDS)
   private values: (T | undefined)[] = new Array(MIN_SLOTS).fill(undefined)
+  /** Where the last one was found: packets come in trains, and comparing nine words is cheaper than hashing them. */
+  private recent = 0
 
   constructor(k0: number, k1: number) {
     this.k0 = k0
@@ -86,16 +88,23 @@ export class FlowTable<T> {
 
   /** Where `key` is, or the empty slot where it would go. */
   private slot(): number {
-    const { key, keys, values, mask } = this
-    let i = this.home(key, 0)
-    while (values[i] !== undefined) {
-      const at = i * KEY_WORDS
-      let w = 0
-      while (w < KEY_WORDS && keys[at + w] === key[w]) w++
-      if (w === KEY_WORDS) return i
-      i = (i + 1) & mask
+    const { values, mask } = this
+    if (values[this.recent] !== undefined && this.holdsKey(this.recent)) return this.recent
+    let i = this.home(this.key, 0)
+    for (; values[i] !== undefined; i = (i + 1) & mask) {
+      if (!this.holdsKey(i)) continue
+      this.recent = i
+      return i
     }
     return i
+  }
+
+  private holdsKey(slot: number): boolean {
+    const { key, keys } = this
+    const at = slot * KEY_WORDS
+    let w = 0
+    while (w < KEY_WORDS && keys[at + w] === key[w]) w++
+    return w === KEY_WORDS
   }
 
   private resize(slots: number): void {
@@ -104,6 +113,7 @@ export class FlowTable<T> {
     this.keys = new Int32Array(slots * KEY_WORDS)
     this.values = new Array(slots).fill(undefined)
     this.mask = slots - 1
+    this.recent = 0
     for (let i = 0; i < values.length; i++) {
       const value = values[i]
       if (value === undefined) continue

@@ -50,7 +50,8 @@ const OVER = errnoError('ECONNABORTED', 'connect')
  * socket is piped into a stream that is itself connecting; `reject(reason)` and `destroy(error)` refuse it (by `error.code`).
  * 'connect' is emitted at ESTABLISHED. Failures of the network reach 'error' listeners with a POSIX `code`; where there is no listener the socket
  * is only destroyed ('close', `errored`): what a peer does must not end the process. `destroy()` sends what was written and a FIN, unless
- * something received was not read; `destroy(error)` resets, for a FIN would tell the peer that all is complete.
+ * something received was not read; `destroy(error)` resets: a FIN would tell the peer that all is complete. Node's own ways of ending a stream
+ * politely with an error (`for await`, http.Server's 408) are known and end politely.
  */
 export class TunSocket extends Duplex {
   /** Unique within the process. */
@@ -304,7 +305,7 @@ export class TunSocket extends Duplex {
     try {
       this.sink?.connected()
       this.emit('connect')
-      this.emit('ready')
+      if (!this.destroyed) this.emit('ready')
     } catch (error) {
       throwLater(error)
     }
@@ -443,8 +444,8 @@ export class TunSocket extends Duplex {
     this.waitingFor = null
     this.lookAgain()
     if (this.undecided) this.tcp.reject(rejectReason(error))
-    else if ((error !== null && !isLoopEnd(error)) || this.readableLength > 0) this.tcp.reset()
-    else this.tcp.close()
+    else if ((error === null || isPolite(error)) && this.readableLength === 0) this.tcp.close()
+    else this.tcp.reset()
     this.driver.wake()
     this.abort()
     if (error !== null && isNetworkError(error) && this.listenerCount('error') === 0) this.once('error', ignore)
@@ -473,9 +474,12 @@ export class TunSocket extends Duplex {
   }
 }
 
-/** `for await` destroys its stream with this at the end of the loop. What was written there is to arrive, as from a net.Socket. */
-function isLoopEnd(error: Error): boolean {
-  return error.name === 'AbortError' && error.cause === undefined
+/**
+ * Node destroys with an error, counting on net.Socket's FIN: at the end of a `for await` loop, in which answers were written; and in an http.Server
+ * behind its answer to a request that is late or makes no sense.
+ */
+function isPolite(error: Error & { code?: unknown }): boolean {
+  return (error.name === 'AbortError' && error.cause === undefined) || /^(HPE_|ERR_HTTP_)/.test(String(error.code))
 }
 
 function misuse<E extends Error>(error: E): E & { code: string } {

@@ -2,7 +2,6 @@
 
 import { Buffer } from 'node:buffer'
 import { EventEmitter } from 'eventemitter3'
-import type { Bytes } from '../memory/slab.js'
 import type { Stack } from '../stack.js'
 import type { UdpFlow } from '../udp/flow.js'
 import type { Datagram } from '../udp/udp.js'
@@ -55,6 +54,11 @@ export class TunFlow extends EventEmitter<FlowEvents> {
     this.port.reject(flow.v4, [flow.s0, flow.s1, flow.s2, flow.s3, flow.srcPort], [...words, to.port], length)
   }
 
+  /** It is in use: the idle time begins anew. */
+  touch(): void {
+    this.port.touch(this.flow)
+  }
+
   /** Ends the flow; the source's next datagram makes a new one. Idempotent. */
   close(): void {
     this.port.closeFlow(this.flow)
@@ -97,6 +101,7 @@ export class TunDatagram {
    * @throws TypeError ERR_TUN_ADDRESS, RangeError as TunFlow.send
    */
   reply(payload: Uint8Array, from?: { address: string; port: number }): boolean {
+    this.flow?.touch()
     return this.port.send(this.v4, from === undefined ? this.to : senderOf(from, this.v4), this.from, payload)
   }
 
@@ -118,7 +123,7 @@ export class UdpPort {
 
   send(v4: boolean, from: End, to: End, payload: Uint8Array): boolean {
     if (payload.length > 65_507) throw coded(new RangeError(`a datagram holds 65507 bytes, not ${payload.length}`), 'ERR_TUN_DATAGRAM_SIZE')
-    const sent = this.stack.udp.send(v4, from, to, payload.slice() as Bytes)
+    const sent = this.stack.udp.send(v4, from, to, new Uint8Array(payload))
     this.driver.wake()
     return sent
   }

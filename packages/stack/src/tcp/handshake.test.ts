@@ -218,7 +218,7 @@ describe('pending', () => {
     t.advance(1000)
     expect(t.events).toEqual(['request', 'gone ECONNABORTED'])
   })
-  test('beyond maxPending a SYN is dropped and counted; the next one gets in once there is room', () => {
+  test('beyond maxPending a SYN is dropped unanswered and counted', () => {
     const t = new Script({ accept: false, stack: { maxPending: 0 } })
     t.recv(SYN)
     expect(t.events).toEqual([])

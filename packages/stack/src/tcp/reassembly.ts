@@ -6,6 +6,7 @@ import { type Seq, seqDiff, seqGeq, seqGt, seqLeq, seqLt } from './seq.js'
 interface Range {
   seq: Seq
   end: Seq
+  /** Holds [seq, end) from its start on; may have room behind. */
   bytes: Bytes
   /** When it was touched last, as a counter: the newest comes first among SACK blocks. */
   touched: number
@@ -13,6 +14,8 @@ interface Range {
 
 /** Ranges kept; a peer that sends every second byte gets no further than this. */
 const MAX_RANGES = 512
+/** Behind a gap segments come one after the other: they share a buffer of up to this, so that a whole window is a few ranges. */
+const MAX_BUFFER = 64 * 1024
 
 export class Reassembly {
   /** Payload bytes held. */
@@ -42,14 +45,34 @@ export class Reassembly {
         continue
       }
       const stop = next && seqLt(next.seq, end) ? next.seq : end
-      if (ranges.length >= MAX_RANGES) return false
       const from = start + seqDiff(at, seq)
-      const bytes = source.slice(from, from + seqDiff(stop, at))
-      ranges.splice(i, 0, { seq: at, end: stop, bytes, touched: this.clock })
-      this.bytes += bytes.length
+      const n = seqDiff(stop, at)
+      if (i > 0 && this.extend(ranges[i - 1], at, source, from, n)) {
+        at = stop
+        continue
+      }
+      if (ranges.length >= MAX_RANGES) return false
+      ranges.splice(i, 0, { seq: at, end: stop, bytes: source.slice(from, from + n), touched: this.clock })
+      this.bytes += n
       at = stop
       i++
     }
+    return true
+  }
+
+  /** Appends `n` bytes to a range that ends at `at`, if they fit into a buffer of bounded size; it doubles as it fills. */
+  private extend(range: Range, at: Seq, source: Bytes, from: number, n: number): boolean {
+    const length = seqDiff(range.end, range.seq)
+    if (range.end !== at || length + n > MAX_BUFFER) return false
+    if (length + n > range.bytes.length) {
+      const grown: Bytes = new Uint8Array(Math.min(MAX_BUFFER, Math.max(2 * range.bytes.length, length + n)))
+      grown.set(range.bytes.subarray(0, length))
+      range.bytes = grown
+    }
+    range.bytes.set(source.subarray(from, from + n), length)
+    range.end = (at + n) | 0
+    range.touched = this.clock
+    this.bytes += n
     return true
   }
 
@@ -58,8 +81,9 @@ export class Reassembly {
     const { ranges } = this
     while (ranges.length > 0 && seqGeq(rcvNxt, ranges[0].seq)) {
       const first = ranges.shift() as Range
-      this.bytes -= first.bytes.length
-      if (seqGt(first.end, rcvNxt)) return first.bytes.subarray(seqDiff(rcvNxt, first.seq)) as Bytes
+      const length = seqDiff(first.end, first.seq)
+      this.bytes -= length
+      if (seqGt(first.end, rcvNxt)) return first.bytes.subarray(seqDiff(rcvNxt, first.seq), length) as Bytes
     }
     return null
   }

@@ -219,6 +219,15 @@ describe('reassembly', () => {
       expect(t.connection.rcvNxt).toBe(seqAdd(base | 0, total))
     }
   })
+  test('a whole megabyte of segments behind one gap is kept', () => {
+    const t = new Script().establish('mss 1460,wscale 7')
+    t.recv('A 1001:1002 ack 1')
+    const segments = 1000
+    for (let i = 1; i <= segments; i++) t.recv(`A ${1002 + i * 1000}:${2002 + i * 1000} ack 1`)
+    expect(t.connection.reassembly?.bytes).toBe(segments * 1000)
+    t.recv('A 1002:2002 ack 1')
+    expect(t.readBytes).toBe(1 + (segments + 1) * 1000)
+  })
   test('every second byte: bounded', () => {
     const t = new Script().establish('mss 1000')
     for (let i = 1; i < 3000; i += 2) t.recv(`A ${1001 + i}:${1002 + i} ack 1`)

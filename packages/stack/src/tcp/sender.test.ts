@@ -1,4 +1,5 @@
 import { describe, expect, test } from 'vitest'
+import { PacketBatch } from '../memory/packet-batch.js'
 import { Script } from '../testing/script.js'
 
 const MSS = 1000
@@ -489,6 +490,18 @@ describe('zero window', () => {
     t.recv('PA 1001:1501 ack 2001 win 0') // the gap's filling, later but lower
     expect(t.connection.sndWnd).toBe(0)
   })
+})
+
+test('a turn that comes late measures nothing and retransmits nothing: the process stood still, not the network', () => {
+  const t = new Script().establish('mss 1000')
+  t.write(10)
+  t.sent('PA 1:11')
+  const late = t.clock.now + 30_000
+  const rx = new PacketBatch(t.stack.slabs.take(), 4)
+  t.stack.input(rx, late, true)
+  t.stack.expire(late)
+  expect(t.stack.stats.tcpTimeouts).toBe(0)
+  expect(t.stack.nextTimeout()).toBe(late + 200)
 })
 
 test('writable is told once half of a full queue is free', () => {

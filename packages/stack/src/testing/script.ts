@@ -361,9 +361,7 @@ export class Script {
   }
 
   /** The peer's TS clock: milliseconds since the script began, plus what its SYN said. */
-  private peerNow(): number {
-    return this.peerTs + Math.floor(this.clock.now - this.start)
-  }
+  private peerNow = (): number => this.peerTs + Math.floor(this.clock.now - this.start)
 
   private writeIp(view: DataView, length: number): void {
     const from = this.words(false)

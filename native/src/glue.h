@@ -1,0 +1,38 @@
+// Owns: what the N-API glue of every object shares: errors with code, errno and syscall, and options by name.
+
+#pragma once
+
+#include <napi.h>
+
+#include <string>
+
+#include "tun.h"
+#include "uv_poll.h"
+
+namespace tun {
+
+inline std::string nameOf(int error) {
+  if (error == 77) return "EBADFD";  // unknown to libuv
+  char buffer[64];
+  return uv_err_name_r(-error, buffer, sizeof buffer);
+}
+
+inline Napi::Error systemError(Napi::Env env, const Failure& failure) {
+  const bool unsupported = std::string(failure.detail) == "unsupported-platform";
+  const std::string code = unsupported ? "ERR_TUN_UNSUPPORTED_PLATFORM" : nameOf(failure.error);
+  Napi::Error error = Napi::Error::New(env, code + ": " + failure.syscall);
+  error.Set("code", code);
+  error.Set("errno", Napi::Number::New(env, -failure.error));  // negative, as Node's own
+  error.Set("syscall", failure.syscall);
+  if (failure.detail[0] != 0) error.Set("detail", failure.detail);
+  return error;
+}
+
+inline int integerOption(Napi::Env env, const Napi::Object& options, const char* key, int fallback) {
+  const Napi::Value value = options.Get(key);
+  if (value.IsUndefined()) return fallback;
+  if (!value.IsNumber()) throw Napi::TypeError::New(env, std::string(key) + " must be a number");
+  return value.As<Napi::Number>().Int32Value();
+}
+
+}  // namespace tun

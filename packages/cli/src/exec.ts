@@ -1,0 +1,129 @@
+// Owns: `tun exec`: the command in its namespaces, the inbound out here, and what passes between them. Nothing here touches process.stdin,
+// stdout or stderr: libuv would make them non-blocking, and the command has the same ones.
+
+import { getServers } from 'node:dns'
+import { openSync, readFileSync, writeSync } from 'node:fs'
+import { constants } from 'node:os'
+import { nameserver } from '@tun/config'
+import { type IsolatedProcess, isolate, pcapTap, TunError } from '@tun/device'
+import { createTunInbound, type Destination, formatDestination, relay, relayDatagrams, Socks5ReplyError } from '@tun/inbound'
+import type { ExecArguments } from './args.js'
+import { forwardSignals } from './signals.js'
+import { readFile, type Way, wayOf } from './way.js'
+
+/** Exit codes of the programs that run programs: env(1), timeout(1), POSIX's shell. */
+export const EXIT = { failed: 125, notExecutable: 126, notFound: 127, signal: 128 } as const
+
+/** Fake addresses for both families: the way out gets the name, so each name has both. */
+const DNS = { enable: true, ipv6: true, 'enhanced-mode': 'fake-ip', 'fake-ip-range6': 'fc00::/18' } as const
+
+type Say = (line: string) => void
+
+/** Runs the command to its end and answers the exit code. @throws what the user has to be told */
+export async function exec({ command, proxy, config, pcap, verbose }: ExecArguments, say: Say): Promise<number> {
+  const chosen = proxy === undefined && config !== undefined ? undefined : wayOf(proxy)
+  const file = config === undefined ? undefined : readFile(readText(config), config, chosen)
+  for (const warning of file?.warnings ?? []) say(warning)
+  const way = file?.way ?? (chosen as Way)
+  const record = pcap === undefined ? undefined : recorder(pcap, say)
+
+  const isolated = isolate(command)
+  // Other types than A and AAAA: asked where this machine asks, or, behind a proxy, nobody: it would give away what is looked up.
+  const nameservers = way.isDirect ? getServers().filter(server => nameserver.safeParse(server).success) : []
+  const inbound = await createTunInbound({
+    device: record ? pcapTap(isolated.device, { write: record }) : isolated.device,
+    tun: { 'dns-listen': '0.0.0.0:53' },
+    dns: { ...DNS, nameserver: nameservers, ...file?.dns },
+  }).catch(error => {
+    isolated.close()
+    isolated.device.close()
+    throw error
+  })
+  const complain = proxyComplaints(way, say)
+  const log = verbose ? say : () => {}
+  inbound.on('connection', async socket => {
+    const { destination } = socket
+    log(`TCP ${formatDestination(destination)} by ${way.name}`)
+    const { reason, error } = await relay(socket, signal => way.outbound.dial(destination, signal))
+    if (reason !== 'dial-failed' || error === undefined) return
+    log(`TCP ${formatDestination(destination)}: ${error.message}`)
+    if (!socket.signal.aborted) complain(error)
+  })
+  inbound.on('flow', flow => {
+    const seen = new Set<string>()
+    relayDatagrams(flow, destination => {
+      if (verbose) logOnce(seen, destination, way, log)
+      return way.outbound
+    })
+  })
+  inbound.on('warning', say)
+  inbound.on('error', error => say(error.message))
+  try {
+    return await runToEnd(isolated)
+  } finally {
+    await inbound.close()
+  }
+}
+
+async function runToEnd(isolated: IsolatedProcess): Promise<number> {
+  const stop = forwardSignals(signal => isolated.kill(signal))
+  try {
+    isolated.start()
+    const { code, signal } = await isolated.exited
+    return signal === null ? (code as number) : EXIT.signal + constants.signals[signal]
+  } finally {
+    stop()
+  }
+}
+
+/** The code for a command that could not be run; undefined if that is not what happened. */
+export function exitCodeOf(error: unknown): number | undefined {
+  if (!(error instanceof TunError) || error.code !== 'ERR_TUN_COMMAND') return undefined
+  return error.errno === -constants.errno.ENOENT ? EXIT.notFound : EXIT.notExecutable
+}
+
+/** The application sees "connection refused" and thinks of the server: that it is the proxy is said once for each reason. */
+function proxyComplaints(way: Way, say: Say): (error: Error) => void {
+  const said = new Set<string>()
+  return error => {
+    const { code = '' } = error as NodeJS.ErrnoException
+    if (way.isDirect || error instanceof Socks5ReplyError || said.has(code)) return
+    said.add(code)
+    say(error.message)
+  }
+}
+
+function logOnce(seen: Set<string>, destination: Destination, way: Way, log: Say): void {
+  const name = formatDestination(destination)
+  if (seen.has(name) || seen.size > 1000) return
+  seen.add(name)
+  log(`UDP ${name} by ${way.name}`)
+}
+
+function readText(path: string): string {
+  try {
+    return readFileSync(path, 'utf8')
+  } catch (error) {
+    throw new Error(`--config ${path}: it cannot be read (${(error as NodeJS.ErrnoException).code})`)
+  }
+}
+
+/** Writes as it goes: the file is whole whatever ends us. A full disk ends the recording, not the command. */
+function recorder(path: string, say: Say): (bytes: Uint8Array) => void {
+  let fd: number
+  try {
+    fd = openSync(path, 'w')
+  } catch (error) {
+    throw new Error(`--pcap ${path}: it cannot be written (${(error as NodeJS.ErrnoException).code})`)
+  }
+  let failed = false
+  return bytes => {
+    if (failed) return
+    try {
+      writeSync(fd, bytes)
+    } catch (error) {
+      failed = true
+      say(`--pcap ${path}: recording stopped (${(error as NodeJS.ErrnoException).code})`)
+    }
+  }
+}

@@ -1,0 +1,51 @@
+// Owns: the program `tun`: what it says and its exit code. Every failure is a line on stderr, with the cure on a line of its own.
+
+import { writeSync } from 'node:fs'
+import { parseArgs } from './args.js'
+import { EXIT, exec, exitCodeOf } from './exec.js'
+import { EXEC_USAGE, USAGE } from './usage.js'
+
+/** Set by tsup from package.json. */
+declare const VERSION: string
+
+/** Answers the exit code. */
+export async function run(argv: readonly string[]): Promise<number> {
+  const command = parseArgs(argv)
+  switch (command.do) {
+    case 'help':
+      return print(1, USAGE)
+    case 'exec-help':
+      return print(1, EXEC_USAGE)
+    case 'version':
+      return print(1, `tun ${VERSION}`)
+    case 'complain':
+      say(command.message)
+      return EXIT.failed
+  }
+  try {
+    return await exec(command.arguments, say)
+  } catch (error) {
+    for (const line of describe(error)) say(line)
+    return exitCodeOf(error) ?? EXIT.failed
+  }
+}
+
+/** What happened; then what helps, on a line of its own to be copied from. */
+function describe(error: unknown): string[] {
+  if (!(error instanceof Error)) return [String(error)]
+  const { message, hint } = error as Error & { hint?: string }
+  if (hint === undefined || !message.endsWith(`; ${hint}`)) return message.split('\n')
+  return [message.slice(0, -hint.length - 2), hint]
+}
+
+function say(line: string): void {
+  print(2, `tun: ${line}`)
+}
+
+/** Not by process.stdout: see exec.ts. Whoever does not read it does not stop the command. */
+function print(fd: number, text: string): number {
+  try {
+    writeSync(fd, `${text}\n`)
+  } catch {}
+  return 0
+}

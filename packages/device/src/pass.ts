@@ -1,0 +1,64 @@
+// Owns: a TUN that goes from the process that may open it to the one that serves it, over an AF_UNIX socket. unix(7), SCM_RIGHTS.
+
+import { closeSync } from 'node:fs'
+import { type NativeError, receiveDescriptor, sendDescriptor } from '@tun/native'
+import { openError, TunError } from './errors.js'
+import { openTun, type TunOptions } from './open.js'
+import type { TunDevice } from './tun.js'
+
+/**
+ * Sends a TUN over a connected AF_UNIX socket. It stays open here; close it afterwards, without ever having read from it.
+ * Blocks while the socket's buffer is full, unless that is non-blocking. Throws TunError ERR_TUN_PASSING.
+ */
+export function sendTun(socket: number, device: TunDevice | number): void {
+  try {
+    sendDescriptor(socket, typeof device === 'number' ? device : device.fd)
+  } catch (cause) {
+    throw passingError(cause, socket)
+  }
+}
+
+/**
+ * Waits for a TUN sent by sendTun() – or by anybody's SCM_RIGHTS, one descriptor with at least one byte – and opens it as `fd://` does.
+ * Blocks for at most `timeoutMs` (default 5000; negative: for ever). Throws TunError ERR_TUN_PASSING, or what openTun() throws.
+ */
+export function receiveTun(socket: number, options: Omit<TunOptions, 'ownership'> & { timeoutMs?: number } = {}): TunDevice {
+  const { timeoutMs, ...rest } = options
+  let fd: number
+  try {
+    fd = receiveDescriptor(socket, timeoutMs)
+  } catch (cause) {
+    throw passingError(cause, socket)
+  }
+  return openReceived(fd, rest)
+}
+
+/** Opens a descriptor that nobody else knows of: what fails closes it. */
+export function openReceived(fd: number, options: TunOptions): TunDevice {
+  try {
+    return openTun(`fd://${fd}`, { ...options, ownership: 'take' })
+  } catch (error) {
+    closeSync(fd)
+    throw error
+  }
+}
+
+const REASONS: Readonly<Record<string, string>> = {
+  ended: 'the other side closed it without sending a descriptor',
+  'no-descriptor': 'the other side sent bytes without a descriptor',
+  several: 'the other side sent more than one descriptor',
+}
+
+function passingError(cause: unknown, socket: number): TunError {
+  const error = cause as NativeError
+  if (error.code?.startsWith('ERR_TUN_')) return openError(cause, { url: `fd://${socket}`, fd: socket })
+  const details = { errno: error.errno, syscall: error.syscall, cause }
+  const say = (what: string, hint?: string) => new TunError('ERR_TUN_PASSING', `socket ${socket}: ${what}`, { ...details, hint })
+  if (error.detail && REASONS[error.detail]) return say(REASONS[error.detail])
+  if (error.code === 'ETIMEDOUT') return say('no descriptor came in time')
+  if (error.code === 'EBADF') return say('it, or the descriptor to send, is not open in this process')
+  if (error.code === 'ENOTSOCK' || error.code === 'EINVAL' || error.code === 'EOPNOTSUPP') {
+    return say('descriptors go over AF_UNIX sockets only', 'pass one end of a socketpair (child_process: stdio)')
+  }
+  return say(`${error.syscall} failed with ${error.code}`)
+}
