@@ -14,6 +14,7 @@ import type { UdpFlow } from './udp/flow.js'
 import { type Datagram, Udp } from './udp/udp.js'
 import { type AddressWords, isBroadcast, isLinkLocal, isLoopback, isMapped, isMulticast, isUnspecified } from './wire/address.js'
 import { pseudoSum, sumBytes } from './wire/checksum.js'
+import { readTooBig, TooBig } from './wire/icmp.js'
 import {
   IP_BAD_CHECKSUM,
   IP_BAD_EXTENSION,
@@ -58,6 +59,7 @@ export class Stack {
   private readonly ip = new IpPacket()
   private readonly seg = new Segment()
   private readonly datagram = new UdpHeader()
+  private readonly tooBig = new TooBig()
 
   constructor(options: StackOptions, env: StackEnvironment) {
     this.options = { ...DEFAULTS, ...options }
@@ -123,8 +125,7 @@ export class Stack {
         return this.udpPacket(slab, gsoType, gsoSize, flags, now)
       case PROTO_ICMP:
       case PROTO_ICMPV6:
-        stats.drops.icmp++
-        return
+        return this.icmpPacket(slab, flags)
       default:
         stats.drops.protocol++
     }
@@ -188,11 +189,20 @@ export class Stack {
     this.udp.input(ip, udp, slab, uso ? gsoSize : 0, now)
   }
 
+  /** Of what ICMP may say, a path's MTU is heeded; the rest is counted. */
+  private icmpPacket(slab: Slab, flags: number): void {
+    const { ip, stats, tooBig } = this
+    const good = (ip.proto === PROTO_ICMP) === ip.v4 && this.checksumGood(slab, flags, ip.proto)
+    if (good && readTooBig(slab.view, ip.payload, ip.end, ip.v4, tooBig) && this.tcp.tooBig(tooBig)) stats.icmp++
+    else stats.drops.icmp++
+  }
+
   /** Verified natively, or a local sender left it to hardware; a device that does neither is verified here. */
   private checksumGood(slab: Slab, flags: number, proto: number, end = this.ip.end): boolean {
     if (flags & CSUM_BAD) return false
     if (flags & (CSUM_GOOD | CSUM_PARTIAL)) return true
     const { ip } = this
+    if (proto === PROTO_ICMP) return sumBytes(slab.view, ip.payload, end, 0) === 0xffff // the only one without a pseudo-header
     const pseudo = pseudoSum(ip.v4, ip.s0, ip.s1, ip.s2, ip.s3, ip.d0, ip.d1, ip.d2, ip.d3, proto, end - ip.payload)
     return sumBytes(slab.view, ip.payload, end, pseudo) === 0xffff
   }

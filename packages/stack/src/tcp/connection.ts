@@ -45,6 +45,8 @@ export class TcpConnection implements Wakeable {
   /** The peer's MSS option as it stands (default RFC 9293 §3.7.1), and SMSS: payload bytes of a full segment, options deducted. */
   peerMss: number
   smss: number
+  /** What a router told of the path; the NIC's own MTU counts besides. */
+  pathMtu = 0xffff
 
   irs: Seq = 0
   rcvNxt: Seq = 0

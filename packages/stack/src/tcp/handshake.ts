@@ -161,10 +161,10 @@ export class Handshake {
   }
 }
 
-/** SMSS: what the peer takes and the NIC carries, less our options. RFC 9293 §3.7.1, RFC 6691. */
+/** SMSS: what the peer takes and NIC and path carry, less our options. RFC 9293 §3.7.1, RFC 6691. */
 export function updateSmss(c: TcpConnection): void {
   const options = c.tsOk ? 12 : 0
-  c.smss = Math.max(SMSS_MIN, Math.min(c.peerMss - options, c.tcp.options.mtu - headerBytes(c)))
+  c.smss = Math.max(SMSS_MIN, Math.min(c.peerMss - options, Math.min(c.tcp.options.mtu, c.pathMtu) - headerBytes(c)))
   c.congestion.setSmss(c.smss)
 }
 

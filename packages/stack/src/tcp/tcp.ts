@@ -9,12 +9,13 @@ import type { Millis, Slab, SlabPool } from '../memory/slab.js'
 import type { StackOptions } from '../options.js'
 import type { Replies } from '../replies.js'
 import type { Stats } from '../stats.js'
-import { Offender } from '../wire/icmp.js'
+import { Offender, type TooBig } from '../wire/icmp.js'
 import { IPV4_HEADER, IPV6_HEADER, type IpPacket } from '../wire/ip.js'
 import { ACK, FIN, RST, type Segment, SYN, segLen, TCP_HEADER } from '../wire/tcp.js'
 import { arrives } from './arrives.js'
 import type { TcpConnection } from './connection.js'
 import { Handshake, updateSmss } from './handshake.js'
+import { takePathMtu } from './path-mtu.js'
 import { windowField } from './receiver.js'
 import { LoneSegment, writeLoneSegment } from './segment.js'
 import { output as emitDue } from './sender.js'
@@ -84,6 +85,13 @@ export class Tcp {
   /** Another MTU: what is queued is cut anew. */
   pathChanged(): void {
     for (const c of this.flows) updateSmss(c)
+  }
+
+  /** A router could not pass a segment on. True: it was one of ours, and is heeded. */
+  tooBig(p: TooBig): boolean {
+    this.flows.setKey(p.d0, p.d1, p.d2, p.d3, p.s0, p.s1, p.s2, p.s3, p.dstPort, p.srcPort)
+    const c = this.flows.find()
+    return c !== undefined && takePathMtu(c, p.mtu, p.seq)
   }
 
   /** A segment with good checksum. `slab` holds it. */

@@ -1,7 +1,9 @@
-// Owns: ICMP and ICMPv6 error messages as bytes. RFC 792, RFC 1812 §5.2.7.1, RFC 4443 §3.1.
+// Owns: ICMP and ICMPv6 error messages as bytes: the ones we send, and "too big", which we heed.
+// Read first: RFC 792, RFC 1191 §4, RFC 1812 §5.2.7.1, RFC 4443 §3.1 and §3.2.
 
+import { MAPPED } from './address.js'
 import { pseudoSum, sumBytes } from './checksum.js'
-import { IPV4_HEADER, IPV6_HEADER, PROTO_ICMP, PROTO_ICMPV6, writeIpv4, writeIpv6 } from './ip.js'
+import { IPV4_HEADER, IPV6_HEADER, PROTO_ICMP, PROTO_ICMPV6, PROTO_TCP, writeIpv4, writeIpv6 } from './ip.js'
 
 const ICMP_HEADER = 8
 /** Behind the IP header a quotation holds this much of the transport header: RFC 792 asks for 8, kernels look at no more. */
@@ -72,4 +74,70 @@ function writeQuotedTransport(view: DataView, at: number, p: Offender): void {
   view.setUint16(at, p.srcPort)
   view.setUint16(at + 2, p.dstPort)
   view.setInt32(at + 4, p.word)
+}
+
+/** A "packet too big" about a TCP segment of ours: the path's MTU, and what the quotation says. One reused record. */
+export class TooBig {
+  /** 0: the router is older than RFC 1191 and does not tell. */
+  mtu = 0
+  // The segment quoted: it went from `s` (an address we stand in for) to `d`.
+  s0 = 0
+  s1 = 0
+  s2 = 0
+  s3 = 0
+  srcPort = 0
+  d0 = 0
+  d1 = 0
+  d2 = 0
+  d3 = 0
+  dstPort = 0
+  seq = 0
+}
+
+/** Reads an ICMP message view[at, end). False: anything but a too-big error that quotes a TCP header's first 8 bytes. */
+export function readTooBig(view: DataView, at: number, end: number, v4: boolean, out: TooBig): boolean {
+  const quoted = at + ICMP_HEADER
+  return v4 ? readTooBig4(view, at, quoted, end, out) : readTooBig6(view, at, quoted, end, out)
+}
+
+/** Type 3 code 4, the MTU in the last two bytes of the header: RFC 1191 §4. */
+function readTooBig4(view: DataView, at: number, quoted: number, end: number, out: TooBig): boolean {
+  if (quoted + IPV4_HEADER > end || view.getUint16(at) !== 0x0304) return false
+  const headerLength = (view.getUint8(quoted) & 15) * 4
+  if (view.getUint8(quoted) >> 4 !== 4 || headerLength < IPV4_HEADER || view.getUint8(quoted + 9) !== PROTO_TCP) return false
+  if (view.getUint16(quoted + 6) & 0x1fff) return false // a later fragment has no ports
+  out.mtu = view.getUint16(at + 6)
+  out.s0 = 0
+  out.s1 = 0
+  out.s2 = MAPPED
+  out.s3 = view.getInt32(quoted + 12)
+  out.d0 = 0
+  out.d1 = 0
+  out.d2 = MAPPED
+  out.d3 = view.getInt32(quoted + 16)
+  return readQuotedTransport(view, quoted + headerLength, end, out)
+}
+
+/** Type 2, the MTU in the four bytes behind the checksum: RFC 4443 §3.2. We send no extension headers. */
+function readTooBig6(view: DataView, at: number, quoted: number, end: number, out: TooBig): boolean {
+  if (quoted + IPV6_HEADER > end || view.getUint8(at) !== 2) return false
+  if (view.getUint8(quoted) >> 4 !== 6 || view.getUint8(quoted + 6) !== PROTO_TCP) return false
+  out.mtu = view.getUint32(at + 4)
+  out.s0 = view.getInt32(quoted + 8)
+  out.s1 = view.getInt32(quoted + 12)
+  out.s2 = view.getInt32(quoted + 16)
+  out.s3 = view.getInt32(quoted + 20)
+  out.d0 = view.getInt32(quoted + 24)
+  out.d1 = view.getInt32(quoted + 28)
+  out.d2 = view.getInt32(quoted + 32)
+  out.d3 = view.getInt32(quoted + 36)
+  return readQuotedTransport(view, quoted + IPV6_HEADER, end, out)
+}
+
+function readQuotedTransport(view: DataView, at: number, end: number, out: TooBig): boolean {
+  if (at + QUOTED_TRANSPORT > end) return false
+  out.srcPort = view.getUint16(at)
+  out.dstPort = view.getUint16(at + 2)
+  out.seq = view.getInt32(at + 4)
+  return true
 }
