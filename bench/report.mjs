@@ -29,7 +29,8 @@ export function setting() {
 
 function commit() {
   try {
-    const git = (/** @type {string[]} */ ...args) => execFileSync('git', args, { cwd: import.meta.dirname, encoding: 'utf8' }).trim()
+    const options = /** @type {const} */ ({ cwd: import.meta.dirname, encoding: 'utf8', stdio: ['ignore', 'pipe', 'ignore'] })
+    const git = (/** @type {string[]} */ ...args) => execFileSync('git', args, options).trim()
     return git('rev-parse', '--short', 'HEAD') + (git('status', '--porcelain', '--untracked-files=no') === '' ? '' : ' with changes')
   } catch {
     return 'unknown'

@@ -77,7 +77,7 @@ export function socketpair(type?: 'dgram' | 'seqpacket' | 'stream'): [number, nu
 export function sendDescriptor(socket: number, fd: number): void
 /**
  * Waits at most `timeoutMs` (default 5000, negative: for ever) and blocks meanwhile; answers a descriptor of this process, close-on-exec.
- * Throws NativeError: ETIMEDOUT; `detail` "ended" (ECONNRESET), "no-descriptor" or "several" (EBADMSG; all are closed).
+ * Throws NativeError: ETIMEDOUT; `detail` "ended" (ECONNRESET), "no-descriptor" or "several" (EPROTO; all are closed).
  */
 export function receiveDescriptor(socket: number, timeoutMs?: number): number
 

@@ -15,14 +15,19 @@ import { pathToFileURL } from 'node:url'
 export const PEERS = [
   { name: 'ip', binary: 'ip', package: 'iproute2', version: ['-V'], for: 'namespaces, routes, ss', used: true },
   { name: 'setpriv', binary: 'setpriv', package: 'util-linux', version: ['--version'], for: 'applications that are not root', used: true },
-  { name: 'curl', binary: 'curl', package: 'curl', version: ['--version'], for: 'npm run try', used: true },
-  { name: 'nginx', binary: 'nginx', package: 'nginx-light', version: ['-v'], for: 'npm run try: a web server', used: true },
-  { name: 'python3', binary: 'python3', package: 'python3', version: ['--version'], for: 'kernel TCP clients and servers', used: true },
+  { name: 'curl', binary: 'curl', package: 'curl', version: ['--version'], for: 'npm run try, HTTP by name', used: true },
+  { name: 'nginx', binary: 'nginx', package: 'nginx-light', version: ['-v'], for: 'a web server', used: true },
+  { name: 'git', binary: 'git', package: 'git', version: ['--version'], for: 'a clone over HTTP', used: true },
+  { name: 'danted', binary: 'danted', package: 'dante-server', version: ['-v'], for: 'a SOCKS5 server with UDP', used: true },
+  { name: 'unbound', binary: 'unbound', package: 'unbound', version: ['-V'], for: 'a name server behind the proxy', used: true },
+  { name: 'dig', binary: 'dig', package: 'bind9-dnsutils', version: ['-v'], for: 'DNS queries, UDP and TCP', used: true },
+  { name: 'kdig', binary: 'kdig', package: 'knot-dnsutils', version: ['-V'], for: 'the same by another hand', used: true },
+  { name: 'iperf3', binary: 'iperf3', package: 'iperf3', version: ['--version'], for: 'TCP and UDP at full speed', used: true },
+  { name: 'turnserver', binary: 'turnserver', package: 'coturn', version: ['--version'], for: 'STUN: what kind of NAT we are', used: true },
+  { name: 'python3', binary: 'python3', package: 'python3', version: ['--version'], for: 'a TUN handed over as fd://', used: true },
   { name: 'tcpdump', binary: 'tcpdump', package: 'tcpdump', version: ['--version'], for: 'a pcap of each failed system test', used: true },
   { name: 'g++', binary: 'g++', package: 'build-essential', version: ['--version'], for: 'building the addon', used: true },
   { name: 'nft', binary: 'nft', package: 'nftables', version: ['--version'], for: 'loss by hand', used: false },
-  { name: 'danted', binary: 'danted', package: 'dante-server', version: ['-v'], for: 'a SOCKS5 server with UDP', used: false },
-  { name: 'iperf3', binary: 'iperf3', package: 'iperf3', version: ['--version'], for: 'throughput by hand', used: false },
 ]
 
 // Debian keeps servers in sbin, which a user's PATH does not have.
@@ -82,7 +87,7 @@ if (import.meta.url === pathToFileURL(process.argv[1] ?? '').href) {
   for (const peer of PEERS) {
     const path = findBinary(peer.binary)
     const state = path ? versionOf(peer, path) : `missing: ${installLine(peer.name)}`
-    console.log(`${path ? '✓' : '–'} ${peer.name.padEnd(9)} ${peer.for.padEnd(36)} ${state}`)
+    console.log(`${path ? '✓' : '–'} ${peer.name.padEnd(10)} ${peer.for.padEnd(36)} ${state}`)
   }
   if (failure) process.exitCode = 1
 }

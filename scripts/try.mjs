@@ -1,7 +1,10 @@
 // `npm run try`: from a clean clone to a page fetched through a TUN, the stack and the example proxy, in a network of its own.
 //
 //   node scripts/try.mjs          builds what is missing, fetches, takes everything down; exit code 1 if a step failed
-//   node scripts/try.mjs --keep   leaves the network up until Ctrl-C, for playing
+//   node scripts/try.mjs --keep   leaves the network up until Ctrl-C, for playing (root)
+//   node scripts/try.mjs [OPTIONS] COMMAND…   builds what is missing and runs COMMAND with `tun exec`, in the network that there is
+//
+// As root: namespaces with names, the example proxy in one of them. As anybody else: `tun exec`, see lab/rootless.mjs.
 
 import { spawn } from 'node:child_process'
 import { createHash, randomBytes } from 'node:crypto'
@@ -9,12 +12,13 @@ import { chmodSync, existsSync, mkdirSync, readFileSync, writeFileSync } from 'n
 import { dirname, join } from 'node:path'
 import { fileURLToPath } from 'node:url'
 import { Lab, NOBODY, until } from './lab/lab.mjs'
-import { asOwner, isInstalled, nativeIsBuilt, obstacles } from './lab/prerequisites.mjs'
+import { asOwner, isInstalled, isRoot, nativeIsBuilt, obstacles } from './lab/prerequisites.mjs'
 import { bold, dim, duration, green, line, red } from './lab/report.mjs'
 import { findBinary } from './peers.mjs'
 
 const ROOT = dirname(dirname(fileURLToPath(import.meta.url)))
 const PROXY = 'examples/clash-proxy/bin/clash-proxy.js'
+const CLI = 'packages/cli/bin/tun.js'
 const TUN = 'tuntry0'
 const APP_TABLE = '100'
 
@@ -43,6 +47,9 @@ for (const [signal, number] of /** @type {[NodeJS.Signals, number][]} */ ([
 
 process.stdout.on('error', () => process.exit(1)) // `npm run try | head` has seen enough
 
+const command = process.argv.slice(2).filter(arg => arg !== '--keep')
+if (command.length > 0) process.exit(await runCommand())
+
 try {
   await main()
 } catch (error) {
@@ -54,14 +61,39 @@ try {
 console.log(failed ? `\n${red('Something above did not work.')}` : `\n${green('Everything worked')}, and everything was taken down again.`)
 process.exitCode = failed ? 1 : 0
 
+/** `npm run try -- COMMAND…`: its words are tun's, its end is ours. */
+async function runCommand() {
+  const missing = obstacles(ROOT)
+  for (const obstacle of missing) fail('tools', obstacle)
+  if (missing.length > 0 || !(await install())) return 125
+  console.log()
+  const child = spawn(process.execPath, [join(ROOT, CLI), 'exec', ...command], { stdio: 'inherit' })
+  for (const signal of /** @type {NodeJS.Signals[]} */ (['SIGINT', 'SIGTERM', 'SIGHUP'])) {
+    process.removeAllListeners(signal)
+    process.on(signal, () => signal !== 'SIGINT' && child.kill(signal)) // Ctrl-C reaches it by itself
+  }
+  return new Promise(resolve => child.on('close', code => resolve(code ?? 125)))
+}
+
+/** The same pages as for root, from within a user namespace of this user's. Its lines are printed by itself. */
+function runRootless() {
+  const within = ['--user', '--map-root-user', '--net', '--mount', '--', process.execPath, join(ROOT, 'scripts/lab/rootless.mjs')]
+  const child = spawn('unshare', within, { stdio: 'inherit' })
+  return new Promise(resolve => child.on('close', code => resolve(code === 0)))
+}
+
 async function main() {
   console.log(`\n${bold('tun-inbound')}: IP packets go into a TUN, come out as streams, and a proxy relays them.\n`)
   const missing = obstacles(ROOT)
   for (const obstacle of missing) fail('tools', obstacle)
   if (missing.length > 0) return
-  line(green('✓'), 'tools', `node ${process.versions.node}, ip, curl, root, /dev/net/tun`)
+  line(green('✓'), 'tools', `node ${process.versions.node}, ip, curl, /dev/net/tun, ${isRoot() ? 'root' : 'user namespaces (not root)'}`)
 
   if (!(await install())) return
+  if (!isRoot()) {
+    failed = !(await runRootless())
+    return
+  }
   if (!existsSync(join(ROOT, PROXY))) return fail('proxy', `${PROXY} is missing: is this clone complete?`)
 
   const { laptop } = await makeNetwork()

@@ -88,7 +88,7 @@ int receiveDescriptor(int socket, int timeoutMs, Failure& failure) {
   if (count == 1 && !(message.msg_flags & MSG_CTRUNC)) return fds[0];
   for (size_t i = 0; i < count; i++) ::close(fds[i]);
   const char* detail = count > 0 || (message.msg_flags & MSG_CTRUNC) ? "several" : length == 0 ? "ended" : "no-descriptor";
-  return fail(failure, "recvmsg", length == 0 ? ECONNRESET : EBADMSG, detail), -1;
+  return fail(failure, "recvmsg", length == 0 ? ECONNRESET : EPROTO, detail), -1;
 }
 
 }  // namespace tun

@@ -81,6 +81,12 @@ for (const [name, options, bulk] of SCENES) {
       expect(await scene.client('tcp-client', { op: 'many', count: 1000, ...side })).toEqual({ right: 1000 })
     })
 
+    it('5,000 connections are open at once', async () => {
+      scene.watch()
+      const [[, side]] = FAMILIES
+      expect(await scene.client('tcp-client', { op: 'many', count: 5000, ...side })).toEqual({ right: 5000 })
+    })
+
     it('is still running, and no packet made it complain', () => {
       scene.watch()
       expect(scene.proxy.running).toBe(true)

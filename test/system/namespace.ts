@@ -3,12 +3,12 @@
 //
 //   applications (198.18.0.1, fd00:198:18::1) ─► tun0 ─► proxy ─► uplink ═══ uplink ─► servers (203.0.113.10, 2001:db8:1::10)
 
-import { copyFileSync, existsSync, mkdirSync, writeFileSync } from 'node:fs'
+import { chmodSync, copyFileSync, existsSync, mkdirSync, writeFileSync } from 'node:fs'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import { fileURLToPath } from 'node:url'
-import { onTestFailed } from 'vitest'
-import { Lab, type Namespace, type Program, until } from '../../scripts/lab/lab.mjs'
+import { onTestFinished } from 'vitest'
+import { Lab, type Namespace, NOBODY, type Program, until } from '../../scripts/lab/lab.mjs'
 import { findBinary } from '../../scripts/peers.mjs'
 import { PROXY } from './requirements.js'
 
@@ -19,6 +19,10 @@ export const SERVER4 = '203.0.113.10'
 export const SERVER6 = '2001:db8:1::10'
 /** The server's end of the wire: what a proxy server listens on. */
 export const HOP4 = '10.86.0.1'
+/** The servers' nameserver, where there is one. */
+export const DNS4 = '203.0.113.53'
+/** The only nameserver of the applications: an address nobody has, behind the TUN. */
+export const RESOLVER = '198.51.100.53'
 const TABLE = '100'
 const SNAP = 128 // bytes of each packet in a pcap: headers
 
@@ -27,6 +31,12 @@ export interface SceneOptions {
   tun?: string[]
   /** The rest of the config; default: everything DIRECT. */
   config?: string
+  /** What opens the TUN; default: `dev://tun0`. */
+  deviceUrl?: string
+  /** The command line that is run with the config's path; default: the example proxy. It makes tun0. */
+  program?: (config: string) => string[]
+  /** tun0 is there before, and belongs to nobody. */
+  persistent?: boolean
 }
 
 export class Scene {
@@ -37,8 +47,9 @@ export class Scene {
   private capture: Program | undefined
 
   private constructor() {
-    this.apps = this.lab.namespace('apps')
-    this.servers = this.lab.namespace('servers')
+    chmodSync(this.lab.directory, 0o711) // servers drop their rights, and applications are nobody
+    this.apps = this.lab.namespace('apps', { resolver: RESOLVER })
+    this.servers = this.lab.namespace('servers', { resolver: DNS4 })
     this.lab.wire(this.apps, ['10.86.0.2/24', 'fd00:86::2/64'], this.servers, [`${HOP4}/24`, 'fd00:86::1/64'])
     this.apps.ip('route', 'add', 'default', 'via', HOP4)
     this.apps.ip('-6', 'route', 'add', 'default', 'via', 'fd00:86::1')
@@ -58,11 +69,23 @@ export class Scene {
     }
   }
 
-  private async startProxy({ tun = [], config = 'rules:\n  - MATCH,DIRECT\n' }: SceneOptions): Promise<void> {
-    const path = join(this.lab.directory, 'config.yaml')
-    const lines = ['enable: true', `device-url: dev://${TUN}`, 'dns-listen: 0.0.0.0:53', ...tun]
+  /** The same for one test, which is watched and closes it. */
+  static async forThisTest(options: SceneOptions = {}): Promise<Scene> {
+    const scene = await Scene.open(options)
+    onTestFinished(() => scene.close())
+    scene.watch() // hooks run last to first: before it is closed
+    return scene
+  }
+
+  private async startProxy(options: SceneOptions): Promise<void> {
+    const { tun = [], config = 'rules:\n  - MATCH,DIRECT\n', deviceUrl = `dev://${TUN}` } = options
+    const path = this.file('config.yaml')
+    const lines = ['enable: true', `device-url: ${deviceUrl}`, 'dns-listen: 0.0.0.0:53', ...tun]
     writeFileSync(path, `tun:\n${lines.map(line => `  ${line}\n`).join('')}${config}`)
-    this.proxy = this.apps.start(process.execPath, [PROXY, '-f', path])
+    const [command, ...args] = options.program?.(path) ?? [process.execPath, PROXY, '-f', path]
+    if (options.persistent) this.apps.ip('tuntap', 'add', 'dev', TUN, 'mode', 'tun')
+    this.proxy = this.apps.start(command, args)
+    if (options.persistent) await this.proxy.waitFor(/\[TUN\]/)
     await until(`the proxy to make ${TUN}`, 15_000, () => {
       if (!this.proxy.running) throw new Error(`the proxy ended before it made its TUN:\n${this.proxy.tail()}`)
       return this.apps.hasDevice(TUN)
@@ -70,44 +93,36 @@ export class Scene {
     this.apps.address(`${APP4}/30`, TUN)
     this.apps.address(`${APP6}/126`, TUN)
     this.apps.ip('link', 'set', TUN, 'up')
-    // Applications bind to the TUN's address and go into it; the proxy's own sockets are unbound and leave by the wire.
-    this.apps.ip('route', 'add', 'default', 'dev', TUN, 'table', TABLE)
-    this.apps.ip('-6', 'route', 'add', 'default', 'dev', TUN, 'table', TABLE)
-    this.apps.ip('rule', 'add', 'pref', '100', 'from', APP4, 'lookup', TABLE)
-    this.apps.ip('-6', 'rule', 'add', 'pref', '100', 'from', APP6, 'lookup', TABLE)
+    // Applications bind to the TUN's address, or are nobody, and go into it; the proxy's own sockets leave by the wire.
+    for (const [family, address] of [
+      ['-4', APP4],
+      ['-6', APP6],
+    ]) {
+      this.apps.ip(family, 'route', 'add', 'default', 'dev', TUN, 'table', TABLE)
+      this.apps.ip(family, 'rule', 'add', 'pref', '100', 'from', address, 'lookup', TABLE)
+      this.apps.ip(family, 'rule', 'add', 'pref', '101', 'uidrange', `${NOBODY}-${NOBODY}`, 'lookup', TABLE)
+    }
+    this.apps.sysctl(`net.ipv4.conf.${TUN}.rp_filter`, 2) // loose: root's route to where an answer comes from is the wire
     await this.startCapture()
   }
 
   private async startCapture(): Promise<void> {
     const tcpdump = findBinary('tcpdump')
     if (!tcpdump) return
-    const args = [
-      '-i',
-      TUN,
-      '-n',
-      '-U',
-      '--immediate-mode',
-      '-Z',
-      'root',
-      '-B',
-      '8192',
-      '-s',
-      String(SNAP),
-      '-w',
-      join(this.lab.directory, 'tun.pcap'),
-    ]
+    const args = ['-i', TUN, '-n', '-U', '--immediate-mode', '-Z', 'root', '-B', '8192', '-s', String(SNAP), '-w', this.file('tun.pcap')]
     this.capture = this.apps.start(tcpdump, args)
     await this.capture.waitFor(/listening on/)
   }
 
   /** Call it first in a test: if that test fails, the headers seen on the TUN and the proxy's last lines are kept and named. */
   watch(): void {
-    onTestFailed(context => {
-      const { suite, name: test } = context.task
+    onTestFinished(({ task }) => {
+      if (task.result?.state !== 'fail') return
+      const { suite, name: test } = task
       const name = `${suite?.name ?? ''} ${test}`.replace(/[^\w]+/g, '-').slice(0, 120)
       const directory = join(tmpdir(), 'tun-test-failures')
       mkdirSync(directory, { recursive: true })
-      const pcap = join(this.lab.directory, 'tun.pcap')
+      const pcap = this.file('tun.pcap')
       if (existsSync(pcap)) copyFileSync(pcap, join(directory, `${name}.pcap`))
       writeFileSync(join(directory, `${name}.log`), `${this.proxy.tail(500)}\n`)
       process.stderr.write(`kept: ${join(directory, name)}.{pcap,log}\nthe proxy’s last lines:\n${this.proxy.tail(15)}\n`)
@@ -131,6 +146,19 @@ export class Scene {
     return JSON.parse(text) as T
   }
 
+  /** Runs a program of somebody else as an application, a user without rights. Its stdout; throws with its words if it fails. */
+  async app(command: string, args: string[], options: { timeout?: number; env?: Record<string, string> } = {}): Promise<string> {
+    const done = await this.apps.run(command, args, { nobody: true, ...options })
+    if (done.code !== 0)
+      throw new Error(`${command} ${args.join(' ')} ended with ${done.code ?? done.signal}: ${done.stderr || done.stdout}`)
+    return done.stdout.toString()
+  }
+
+  /** A path in this scene's own directory, which goes with it. */
+  file(name: string): string {
+    return join(this.lab.directory, name)
+  }
+
   async close(): Promise<void> {
     await this.capture?.stop()
     await this.proxy?.stop()
@@ -138,6 +166,6 @@ export class Scene {
   }
 }
 
-function programPath(name: string): string {
-  return fileURLToPath(new URL(`./programs/${name}.mjs`, import.meta.url))
+export function programPath(name: string): string {
+  return fileURLToPath(new URL(`./programs/${name.includes('.') ? name : `${name}.mjs`}`, import.meta.url))
 }

@@ -6,7 +6,7 @@ import { openSync, readFileSync, writeSync } from 'node:fs'
 import { constants } from 'node:os'
 import { nameserver } from '@tun/config'
 import { type IsolatedProcess, isolate, pcapTap, TunError } from '@tun/device'
-import { createTunInbound, type Destination, formatDestination, relay, relayDatagrams, Socks5ReplyError } from '@tun/inbound'
+import { createTunInbound, type Destination, formatDestination, type Outbound, relay, relayDatagrams, Socks5ReplyError } from '@tun/inbound'
 import type { ExecArguments } from './args.js'
 import { forwardSignals } from './signals.js'
 import { readFile, type Way, wayOf } from './way.js'
@@ -39,21 +39,19 @@ export async function exec({ command, proxy, config, pcap, verbose }: ExecArgume
     isolated.device.close()
     throw error
   })
-  const complain = proxyComplaints(way, say)
   const log = verbose ? say : () => {}
+  const outbound = way.isDirect ? way.outbound : complaining(way.outbound, say)
   inbound.on('connection', async socket => {
     const { destination } = socket
     log(`TCP ${formatDestination(destination)} by ${way.name}`)
-    const { reason, error } = await relay(socket, signal => way.outbound.dial(destination, signal))
-    if (reason !== 'dial-failed' || error === undefined) return
-    log(`TCP ${formatDestination(destination)}: ${error.message}`)
-    if (!socket.signal.aborted) complain(error)
+    const { reason, error } = await relay(socket, signal => outbound.dial(destination, signal))
+    if (reason === 'dial-failed') log(`TCP ${formatDestination(destination)}: ${error?.message}`)
   })
   inbound.on('flow', flow => {
     const seen = new Set<string>()
     relayDatagrams(flow, destination => {
       if (verbose) logOnce(seen, destination, way, log)
-      return way.outbound
+      return outbound
     })
   })
   inbound.on('warning', say)
@@ -82,14 +80,21 @@ export function exitCodeOf(error: unknown): number | undefined {
   return error.errno === -constants.errno.ENOENT ? EXIT.notFound : EXIT.notExecutable
 }
 
-/** The application sees "connection refused" and thinks of the server: that it is the proxy is said once for each reason. */
-function proxyComplaints(way: Way, say: Say): (error: Error) => void {
+/** The application sees "connection refused" and thinks of the server: that it is the proxy is said, once for each reason. */
+function complaining(outbound: Outbound, say: Say): Outbound {
   const said = new Set<string>()
-  return error => {
-    const { code = '' } = error as NodeJS.ErrnoException
-    if (way.isDirect || error instanceof Socks5ReplyError || said.has(code)) return
-    said.add(code)
-    say(error.message)
+  const complain = (error: NodeJS.ErrnoException, signal: AbortSignal | undefined): never => {
+    const code = error.code ?? ''
+    if (!(error instanceof Socks5ReplyError) && !signal?.aborted && !said.has(code)) {
+      said.add(code)
+      say(error.message)
+    }
+    throw error
+  }
+  const { associate } = outbound
+  return {
+    dial: (destination, signal) => outbound.dial(destination, signal).catch(error => complain(error, signal)),
+    associate: associate && ((flow, signal) => associate(flow, signal).catch(error => complain(error, signal))),
   }
 }
 

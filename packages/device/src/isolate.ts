@@ -68,7 +68,7 @@ export function isolate(command: readonly string[], options: IsolateOptions = {}
       files: replacements(scratch, nameserver),
     })
     try {
-      return new IsolatedProcess(native, openReceived(native.tun, { mtu }), command[0])
+      return new IsolatedProcess(native, openReceived(native.tun, { mtu }), command[0], env.PATH)
     } catch (error) {
       native.close()
       throw error
@@ -89,26 +89,28 @@ export class IsolatedProcess {
   readonly exited: Promise<IsolatedExit>
   private readonly native: Isolated
   private readonly program: string
+  private readonly path: string | undefined
   private over!: (exit: IsolatedExit) => void
 
   /** Use isolate(). */
-  constructor(native: Isolated, device: TunDevice, program: string) {
+  constructor(native: Isolated, device: TunDevice, program: string, path: string | undefined) {
     this.native = native
     this.pid = native.pid
     this.device = device
     this.program = program
+    this.path = path
     this.exited = new Promise(resolve => {
       this.over = resolve
     })
   }
 
-  /** Runs the command. @throws TunError ERR_TUN_COMMAND, `cause.code` says why (ENOENT, EACCES…); nothing is left then but `device`. */
+  /** Runs the command. @throws TunError ERR_TUN_COMMAND, `errno` says why: ENOENT, EACCES…; nothing is left then but `device`. */
   start(): void {
     this.native.onExit(() => this.ended())
     try {
       this.native.start()
     } catch (cause) {
-      throw commandError(cause, this.program)
+      throw commandError(cause, this.program, this.path)
     }
   }
 

@@ -1,7 +1,9 @@
 // Owns: the words for what keeps a command from being isolated: which of device node, user namespaces and AppArmor it is, and
 // the command that helps. user_namespaces(7); Debian's and Ubuntu's own switches are sysctls of theirs.
 
-import { readFileSync, statSync } from 'node:fs'
+import { existsSync, readFileSync, statSync } from 'node:fs'
+import { constants } from 'node:os'
+import { join } from 'node:path'
 import type { NativeError } from '@tun/native'
 import { openError, TunError, type TunErrorCode } from './errors.js'
 
@@ -120,15 +122,14 @@ function namespaceError(error: NativeError, facts: HostFacts, fail: Fail): TunEr
   )
 }
 
-/** The command could not be run. */
-export function commandError(cause: unknown, program: string): TunError {
+/** The command could not be run; `path` is the PATH it was looked for in. */
+export function commandError(cause: unknown, program: string, path = ''): TunError {
   const error = cause as NativeError
   if (error.syscall !== 'execve') return isolationError(cause)
-  const reason =
-    error.code === 'ENOENT'
-      ? 'no such program'
-      : error.code === 'EACCES'
-        ? 'it is not an executable file'
-        : `it cannot be run (${error.code})`
-  return new TunError('ERR_TUN_COMMAND', `${program}: ${reason}`, { errno: error.errno, syscall: error.syscall, cause })
+  // execvp(3) says EACCES also if a directory of PATH may not be looked into, and the program is in none.
+  const nowhere = error.code === 'EACCES' && !program.includes('/') && !path.split(':').some(place => existsSync(join(place, program)))
+  const missing = nowhere || error.code === 'ENOENT'
+  const reason = missing ? 'no such program' : error.code === 'EACCES' ? 'it is not an executable file' : `it cannot be run (${error.code})`
+  const errno = missing ? -constants.errno.ENOENT : error.errno
+  return new TunError('ERR_TUN_COMMAND', `${program}: ${reason}`, { errno, syscall: error.syscall, cause })
 }

@@ -12,7 +12,8 @@ import { TunInbound } from './tun-inbound.js'
 
 /**
  * Opens a TUN (or takes `device`) and answers its inbound, which emits 'connection' and 'datagram'. Attach your listeners in the same tick.
- * @throws ConfigError ERR_TUN_CONFIG (a bad key), RangeError ERR_TUN_LIMIT, TunError (the device: `code`, `hint`), the signal's reason if it has aborted
+ * @throws ConfigError ERR_TUN_CONFIG (a bad key), RangeError ERR_TUN_LIMIT, TunError (the device: `code`, `hint`), the signal's reason if it has
+ * aborted
  */
 export async function createTunInbound(options: TunInboundOptions): Promise<TunInbound> {
   options.signal?.throwIfAborted()

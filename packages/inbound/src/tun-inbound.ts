@@ -22,8 +22,10 @@ import {
   UdpPort,
 } from '@tun/stack'
 import { best, isOfThisHost, type Matcher, matcher, type ServiceAddress } from './address-match.js'
+import { connectionsOf } from './connection-queue.js'
 import { answerDatagram, serveStream } from './dns-hijack.js'
 import { attempt, decide, ReportingEmitter } from './emitter.js'
+import { FakePins } from './fake-pins.js'
 import type { NameService } from './name-service.js'
 
 export interface TunInboundEvents {
@@ -82,7 +84,7 @@ export class TunInbound extends ReportingEmitter<TunInboundEvents> {
   private readonly udpPort: UdpPort
   private readonly services: Service[] = []
   private readonly datagramServices: { matcher: Matcher; handle: (datagram: TunDatagram) => unknown }[] = []
-  private readonly pins = new Map<TcpConnection | UdpFlow, Set<string>>()
+  private readonly pins: FakePins<TcpConnection | UdpFlow> | null
   private closing: Promise<void> | null = null
   private over = false
   private drained: (() => void) | null = null
@@ -94,6 +96,7 @@ export class TunInbound extends ReportingEmitter<TunInboundEvents> {
     this.device = device
     this.stack = stack
     this.names = names
+    this.pins = names?.fakeIp ? new FakePins(names.fakeIp) : null
     this.dnsMatcher = names === null ? null : dnsMatcher
     this.routed = routed
     this.driver = new Driver(
@@ -208,38 +211,7 @@ export class TunInbound extends ReportingEmitter<TunInboundEvents> {
 
   /** Connections as an async iterable; while nobody asks for the next one, SYNs stay pending. Ends when the inbound closes. */
   async *connections(): AsyncGenerator<TunSocket, void, void> {
-    if (this.closing !== null) return
-    const queue: TunSocket[] = []
-    let wake: (() => void) | null = null
-    let over = false
-    const onConnection = (socket: TunSocket) => {
-      queue.push(socket)
-      socket.once('close', () => {
-        const i = queue.indexOf(socket)
-        if (i >= 0) queue.splice(i, 1)
-      })
-      wake?.()
-    }
-    const onClose = () => {
-      over = true
-      wake?.()
-    }
-    this.on('connection', onConnection)
-    this.on('close', onClose)
-    try {
-      while (!over) {
-        const socket = queue.shift()
-        if (socket) yield socket
-        else
-          await new Promise<void>(resolve => {
-            wake = resolve
-          })
-      }
-    } finally {
-      this.off('connection', onConnection)
-      this.off('close', onClose)
-      for (const socket of queue) socket.reject('refused')
-    }
+    if (this.closing === null) yield* connectionsOf(this)
   }
 
   /** The process stays alive while the inbound is open (default). */
@@ -332,7 +304,7 @@ export class TunInbound extends ReportingEmitter<TunInboundEvents> {
     if (bits & REQUEST) this.request(c)
     if (c.user instanceof TunSocket) c.user.happened(bits)
     if (bits & GONE_EVENT) {
-      this.unpin(c)
+      this.pins?.unpin(c)
       c.user = null
       if (this.drained !== null && this.stack.tcp.flows.size === 0) this.drained()
     }
@@ -369,7 +341,8 @@ export class TunInbound extends ReportingEmitter<TunInboundEvents> {
       flow.destroy(error)
     } else if (flow instanceof TunFlow) flow.close()
     else flow.reject()
-    this.report(Object.assign(error, { flow }))
+    Reflect.defineProperty(error, 'flow', { value: flow, configurable: true }) // not enumerable: nobody wants the whole stack in a log
+    this.report(error)
   }
 
   // ---- UDP
@@ -416,36 +389,17 @@ export class TunInbound extends ReportingEmitter<TunInboundEvents> {
     if (names === null) return undefined
     const host = names.hostOf(address)
     if (host === undefined) return names.isFake(address) ? null : undefined
-    this.pin(owner, address)
+    this.pins?.pin(owner, address)
     return host
   }
 
   private flowEnded(flow: UdpFlow): void {
-    this.unpin(flow)
+    this.pins?.unpin(flow)
     if (flow.user instanceof TunFlow) {
       flow.user.closed = true
       decide(flow.user, 'close', [], throwLater)
     }
     flow.user = null
-  }
-
-  // ---- fake addresses in use keep their names
-
-  private pin(owner: TcpConnection | UdpFlow, address: string): void {
-    const pool = this.names?.fakeIp
-    if (!pool) return
-    const pinned = this.pins.get(owner)
-    if (pinned?.has(address)) return
-    if (!pool.pin(address)) return
-    if (pinned) pinned.add(address)
-    else this.pins.set(owner, new Set([address]))
-  }
-
-  private unpin(owner: TcpConnection | UdpFlow): void {
-    const pinned = this.pins.get(owner)
-    if (!pinned) return
-    for (const address of pinned) this.names?.fakeIp?.unpin(address)
-    this.pins.delete(owner)
   }
 }
 

@@ -5,7 +5,7 @@ import { once } from 'node:events'
 import { Duplex } from 'node:stream'
 import type { TunSocket } from '@tun/stack'
 import { describe, expect, test } from 'vitest'
-import { bytes, closed, connection, established, readAll, until, type World, world } from './world.test-kit.js'
+import { bytes, closed, connection, established, readAll, uncaught, until, type World, world } from './world.test-kit.js'
 
 /** What an application's connect() to port 80 comes to when the inbound's listener does `decide`. */
 async function outcome(w: World, decide: (socket: TunSocket) => unknown, address = '192.0.2.1'): Promise<string> {
@@ -460,14 +460,14 @@ describe('net.Socket’s surface', () => {
   })
 
   test('a reader that is slow, but reads, does not time out', async () => {
-    await using w = await world({ kernel: { rcvBuf: 32_768 } })
+    await using w = await world({ nic: { offload: false }, kernel: { rcvBuf: 32_768 } })
     const { app, socket } = await established(w)
     let timeouts = 0
-    socket.setTimeout(60, () => timeouts++)
-    socket.write(bytes(600_000)) // below the send buffer: no 'drain' tells of progress
-    const reading = setInterval(() => app.read(16_384), 10)
+    socket.setTimeout(80, () => timeouts++)
+    socket.write(bytes(1_000_000)) // more than half the send buffer, but not all: nothing tells of progress
+    const reading = setInterval(() => app.read(8192), 10)
     app.on('readable', () => {})
-    await new Promise(resolve => setTimeout(resolve, 250))
+    await new Promise(resolve => setTimeout(resolve, 300))
     clearInterval(reading)
     expect(timeouts).toBe(0)
     socket.destroy()
@@ -483,16 +483,3 @@ describe('net.Socket’s surface', () => {
     await until(() => socket.destroyed)
   })
 })
-
-/** The next uncaught exception; vitest's own listeners do not see it. */
-function uncaught(): Promise<Error> {
-  return new Promise(resolve => {
-    const others = process.rawListeners('uncaughtException') as ((error: Error) => void)[]
-    process.removeAllListeners('uncaughtException')
-    process.once('uncaughtException', error => {
-      for (const other of others) process.on('uncaughtException', other)
-      resolve(error)
-    })
-  })
-}
-

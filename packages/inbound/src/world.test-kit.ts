@@ -207,6 +207,18 @@ export function closed(stream: NodeJS.EventEmitter): Promise<string> {
   })
 }
 
+/** The next uncaught exception; vitest's own listeners do not see it. */
+export function uncaught(): Promise<Error> {
+  return new Promise(resolve => {
+    const others = process.rawListeners('uncaughtException') as ((error: Error) => void)[]
+    process.removeAllListeners('uncaughtException')
+    process.once('uncaughtException', error => {
+      for (const other of others) process.on('uncaughtException', other)
+      resolve(error)
+    })
+  })
+}
+
 /** Everything a stream gives, to its end; its other direction stays as it is. */
 export async function readAll(stream: Readable): Promise<Buffer> {
   const chunks: Uint8Array[] = []

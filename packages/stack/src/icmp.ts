@@ -21,8 +21,8 @@ export class Icmp {
 
   /** Queues a destination-unreachable error about `offender`; over the rate it is dropped and counted. */
   unreachable(why: Unreachable, offender: Offender, now: Millis): void {
-    this.tokens = Math.min(ERRORS_PER_SECOND, this.tokens + ((now - this.refilledAt) * ERRORS_PER_SECOND) / 1000)
-    this.refilledAt = now
+    this.tokens = Math.min(ERRORS_PER_SECOND, this.tokens + (Math.max(0, now - this.refilledAt) * ERRORS_PER_SECOND) / 1000)
+    this.refilledAt = Math.max(now, this.refilledAt)
     const at = this.replies.room
     if (this.tokens < 1 || at < 0) {
       this.stats.drops.replyOverflow++

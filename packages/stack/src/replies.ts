@@ -3,14 +3,17 @@
 import type { PacketBatch } from './memory/packet-batch.js'
 import type { Bytes } from './memory/slab.js'
 
-/** The longest: an ICMPv6 error that quotes IPv6 and TCP headers, 108 bytes. */
+/** The longest: an ICMPv6 error, 96 bytes: two IPv6 headers, 8 bytes of its own, 8 quoted. */
 const REPLY_BYTES = 128
+/** What strangers can cause. */
 const MAX_REPLIES = 512
+/** Resets of connections there were: all of them may be ended at once. */
+const MAX_OWN = 16_384
 
 export class Replies {
-  readonly view: DataView
-  private readonly bytes: Bytes
-  private readonly lengths = new Int32Array(MAX_REPLIES)
+  view: DataView
+  private bytes: Bytes
+  private lengths = new Int32Array(MAX_REPLIES)
   private count = 0
   private first = 0
 
@@ -26,6 +29,12 @@ export class Replies {
   /** Where in `view` the next reply may be written, or −1 if there are too many waiting. Finish with `add`. */
   get room(): number {
     return this.count < MAX_REPLIES ? this.count * REPLY_BYTES : -1
+  }
+
+  /** As `room`, for a reset of a connection of ours. */
+  get ownRoom(): number {
+    if (this.count === this.lengths.length && this.count < MAX_OWN) this.resize(this.count * 2)
+    return this.count < this.lengths.length ? this.count * REPLY_BYTES : -1
   }
 
   add(length: number): void {
@@ -44,6 +53,17 @@ export class Replies {
     }
     this.first = 0
     this.count = 0
+    if (this.lengths.length > MAX_REPLIES) this.resize(MAX_REPLIES)
     return true
+  }
+
+  private resize(replies: number): void {
+    const { bytes, lengths } = this
+    this.bytes = new Uint8Array(replies * REPLY_BYTES)
+    this.view = new DataView(this.bytes.buffer)
+    this.lengths = new Int32Array(replies)
+    if (this.count === 0) return
+    this.bytes.set(bytes)
+    this.lengths.set(lengths)
   }
 }

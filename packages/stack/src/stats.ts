@@ -16,13 +16,12 @@ export class Drops {
   icmp = 0
   tcpMalformed = 0
   tcpChecksum = 0
-  /** SYN beyond the bound of pending connections. */
+  /** SYN beyond the bounds of pending or half-open connections. */
   synOverflow = 0
   udpMalformed = 0
   udpChecksum = 0
   /** Datagrams beyond what one turn queues. */
   udpOverflow = 0
-  udpFlowLimit = 0
   /** What the device marked as nonsense: unknown GSO type, checksum offsets out of bounds. */
   deviceRow = 0
   /** Answers (RST, ICMP) beyond the bound of one turn. */
@@ -45,12 +44,18 @@ export class Stats {
   icmp = 0
   /** Fragments taken in; the one that completes a datagram counts as that. */
   fragments = 0
+  /** Flows closed for newer ones: the table was full. */
+  udpFlowsEvicted = 0
   tcpRetransmits = 0
   tcpFastRetransmits = 0
   tcpTimeouts = 0
   tcpResetsSent = 0
   tcpChallengeAcks = 0
+  /** Beyond their rate: RFC 5961 §7. */
+  tcpChallengesWithheld = 0
   tcpOutOfOrder = 0
+  /** Segments dropped because the receive queues of all connections are over their budget. */
+  tcpPruned = 0
   tcpPawsDropped = 0
   tcpAccepted = 0
   tcpRejected = 0

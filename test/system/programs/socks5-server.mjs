@@ -1,9 +1,9 @@
-// A SOCKS5 server, CONNECT only, no authentication: node socks5-server.mjs ADDRESS PORT. RFC 1928. Its own code, so that
-// our client is not tested against itself.
+// A SOCKS5 server, CONNECT only: node socks5-server.mjs ADDRESS PORT [USER:PASSWORD]. RFC 1928, 1929. Its own code, so that our client is
+// not tested against itself.
 
 import { connect, createServer } from 'node:net'
 
-const [address, port] = process.argv.slice(2)
+const [address, port, credentials] = process.argv.slice(2)
 /** RFC 1928 §6. @type {Record<string, number>} */
 const REPLIES = { ENETUNREACH: 3, EHOSTUNREACH: 4, ECONNREFUSED: 5, ETIMEDOUT: 6 }
 
@@ -12,14 +12,26 @@ createServer({ allowHalfOpen: true }, client => {
   /** @type {Buffer} */
   let said = Buffer.alloc(0)
   let greeted = false
+  let known = false
   const hear = (/** @type {Buffer} */ data) => {
     said = Buffer.concat([said, data])
     if (!greeted) {
       if (said.length < 2 || said.length < 2 + said[1]) return
       if (said[0] !== 5) return client.destroy()
+      const offered = said.subarray(2, 2 + said[1])
       said = said.subarray(2 + said[1])
       greeted = true
-      client.write(Buffer.of(5, 0))
+      const method = credentials === undefined ? 0 : 2
+      client.write(Buffer.of(5, offered.includes(method) ? method : 255))
+    }
+    if (credentials !== undefined && !known) {
+      if (said.length < 2 || said.length < 3 + said[1] || said.length < 3 + said[1] + said[2 + said[1]]) return
+      const password = 3 + said[1]
+      const end = password + said[password - 1]
+      known = `${said.toString('utf8', 2, password - 1)}:${said.toString('utf8', password, end)}` === credentials
+      said = said.subarray(end)
+      client.write(Buffer.of(1, known ? 0 : 1))
+      if (!known) return client.end()
     }
     if (said.length < 5) return
     const length = said[3] === 1 ? 4 : said[3] === 4 ? 16 : 1 + said[4]

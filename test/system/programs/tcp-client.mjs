@@ -7,7 +7,7 @@ import { Readable } from 'node:stream'
 import { pattern } from './pattern.mjs'
 import { PORTS } from './ports.mjs'
 
-/** @typedef {{ op: string, host: string, from: string, bytes?: number, name?: string, count?: number }} Request */
+/** @typedef {{ op: string, host: string, from: string, bytes?: number, name?: string, count?: number, port?: string }} Request */
 
 /** @type {Request} */
 const request = JSON.parse(process.argv[2])
@@ -59,7 +59,7 @@ const operations = {
 
   async refused() {
     const start = performance.now()
-    const code = await errnoOf(dial('closed'))
+    const code = await errnoOf(dial(request.port ?? 'closed'))
     return { code, ms: performance.now() - start }
   },
 
@@ -78,6 +78,23 @@ const operations = {
     socket.resetAndDestroy()
     await once(socket, 'close')
     return {}
+  },
+
+  /** A connection that is up (`up` on stdout) and goes on when a line comes on stdin: with `bye`, to its end, or `wait` for what comes. */
+  async linger() {
+    const socket = dial('echo')
+    socket.write('hello')
+    await once(socket, 'data')
+    console.log('up')
+    const [line] = await once(process.stdin, 'data')
+    process.stdin.destroy()
+    if (String(line).trim() === 'wait') return { code: await errnoOf(socket) }
+    let echoed = ''
+    socket.on('data', data => (echoed += data))
+    socket.end('bye')
+    const refused = await errnoOf(dial('echo'))
+    await once(socket, 'close')
+    return { echoed, refused }
   },
 
   /** All open at the same time before any speaks; each must get its own bytes back. */

@@ -38,6 +38,11 @@ const BYTE_BUDGET = 1 << 20
 /** As long as this much of a slab is free, the largest packet still fits. */
 const SLAB_RESERVE = 66 * 1024
 const TX_ROWS = 256
+/**
+ * Turns in a row that may end with their budget instead of an empty device before deadlines run all the same. A TUN holds 500 packets
+ * (TUN_READQ_SIZE) and a turn takes at least 16, super-segments: by then all that had come before the deadline has been read.
+ */
+const BUSY_TURNS = 32
 /** A wake-up this much behind its deadline says that the process stood still. */
 const STALLED = 50 // ms
 const SLEPT = 5000 // ms
@@ -56,6 +61,11 @@ export class Driver {
   private blocked = false
   private isDown = false
   private stopped = false
+  /** When the last turn that read began, and how many in a row have not come to the device's end. */
+  private readAt: Millis = -Infinity
+  private busyTurns = 0
+  /** The process stood still, and no deadline has been looked at since. */
+  private stalled = false
   private timer: unknown = null
   private timerAt: Millis = Infinity
   /** Wall clock minus monotonic clock, as of the last turn. */
@@ -64,9 +74,9 @@ export class Driver {
   constructor(device: Device, stack: Stack, events: StackEvents, host: Host, hooks: DriverHooks) {
     this.device = device
     this.stack = stack
-    this.events = guarded(events, host)
+    this.events = guardedEvents(events, host)
     this.host = host
-    this.hooks = hooks
+    this.hooks = guardedHooks(hooks, host)
     this.rx = new PacketBatch(stack.slabs.take(), RX_ROWS)
     this.drift = host.wall() - host.now()
   }
@@ -74,6 +84,11 @@ export class Driver {
   start(): void {
     this.device.onWritable(() => this.writable())
     this.device.onReadable(() => this.turn(true))
+  }
+
+  /** The clock that deadlines go by. */
+  now(): Millis {
+    return this.host.now()
   }
 
   /** The application has done something outside a turn: what it caused is sent before the event loop waits again. */
@@ -112,32 +127,44 @@ export class Driver {
     this.inTurn = true
     const now = this.host.now()
     this.compareClocks(now)
-    if (this.device.mtu !== this.stack.options.mtu) this.stack.setMtu(this.device.mtu)
-    if (reading) {
-      const stalled = now - this.stack.nextTimeout() > STALLED
-      if (this.receive(now, stalled)) this.stack.expire(now) // else packets still wait, an ACK among them maybe
+    if (!this.stopped) this.follow(this.device.mtu) // user code may have stopped us: here in `resumed`, below in the drain
+    if (reading && !this.stopped) {
+      // A deadline held back by the budget of earlier turns is late as well, but nobody stood still.
+      this.stalled ||= now - Math.max(this.stack.nextTimeout(), this.readAt) > STALLED
+      this.readAt = now
+      if (this.receive(now) || ++this.busyTurns >= BUSY_TURNS) this.expire(now) // else packets still wait, an ACK among them maybe
     }
     if (!this.stopped) this.stack.drain(this.events)
-    if (!this.stopped) this.transmit(now) // the drain may have stopped us
-    if (!this.stopped) this.armTimer(now) // and the device may have failed
+    if (!this.stopped) this.transmit(this.host.now()) // the drain may have taken its time
+    if (!this.stopped) this.armTimer(this.host.now())
     this.inTurn = false
     if (this.readAgain) {
       this.readAgain = false
       this.host.soon(() => this.turn(true))
-    } else if (this.stack.wantsDrain) this.wake() // what the last listeners did to other connections is told as well
+    } else if (this.stack.wantsDrain || (!this.blocked && this.stack.wantsPoll)) this.wake() // what the last listeners did is told as well
+  }
+
+  private expire(now: Millis): void {
+    this.busyTurns = 0
+    if (!this.stopped) this.stack.expire(now)
+    this.stalled = false
+  }
+
+  private follow(mtu: number): void {
+    if (mtu !== this.stack.options.mtu) this.stack.setMtu(mtu)
   }
 
   /** Reads and takes in until there is nothing more or the budget is spent; true for the former. */
-  private receive(now: Millis, stalled: boolean): boolean {
+  private receive(now: Millis): boolean {
     const { rx, device, stack } = this
     let rows = 0
     let bytes = 0
     for (;;) {
       const from = rx.used
-      rows += device.read(rx)
+      rows += Math.max(1, device.read(rx)) // a read of nothing, an empty datagram, counts too: or a flood of them keeps us here
       bytes += rx.used - from
       const { status } = rx
-      stack.input(rx, now, stalled)
+      stack.input(rx, now, this.stalled)
       this.recycle()
       if (status === BLOCKED) return true
       if (status === DOWN) {
@@ -170,14 +197,14 @@ export class Driver {
     let more = true
     while (more) {
       more = stack.poll(now, tx)
-      if (tx.count === 0) return
-      if (!this.write()) return
+      if (tx.count === 0 || !this.write() || this.stopped) return
     }
   }
 
   /** Writes the batch; false: the rest waits, or there is no device any more. */
   private write(): boolean {
     const { tx, stack } = this
+    const from = tx.first
     this.device.write(tx)
     const { status } = tx
     if (status === OK) {
@@ -189,7 +216,8 @@ export class Driver {
       this.blocked = true
       return false
     }
-    stack.stats.drops.deviceDown += tx.count
+    // DOWN counts the lost ones as done; behind any other failure they are the rest.
+    stack.stats.drops.deviceDown += tx.count - (status === DOWN ? from : tx.first)
     const { errno } = tx
     tx.reset()
     if (status === DOWN) {
@@ -203,7 +231,7 @@ export class Driver {
   private writable(): void {
     if (this.stopped) return
     if (this.isDown) this.noteUp()
-    if (!this.blocked) return
+    if (!this.blocked || this.stopped) return
     this.blocked = false
     if (this.tx.first === this.tx.count || this.write()) this.wake()
   }
@@ -248,28 +276,25 @@ export class Driver {
 }
 
 /** What a listener throws is its own affair: the others are told all the same, and the turn goes on. */
-function guarded(events: StackEvents, host: Host): StackEvents {
-  return {
-    tcp(connection, bits) {
-      try {
-        events.tcp(connection, bits)
-      } catch (error) {
-        host.raise(error)
-      }
-    },
-    datagram(datagram) {
-      try {
-        events.datagram(datagram)
-      } catch (error) {
-        host.raise(error)
-      }
-    },
-    flowEnded(flow) {
-      try {
-        events.flowEnded(flow)
-      } catch (error) {
-        host.raise(error)
-      }
-    },
+function guard<A extends unknown[]>(host: Host, fn: (...args: A) => void): (...args: A) => void {
+  return (...args) => {
+    try {
+      fn(...args)
+    } catch (error) {
+      host.raise(error)
+    }
   }
 }
+
+const guardedEvents = (events: StackEvents, host: Host): StackEvents => ({
+  tcp: guard(host, (connection, bits) => events.tcp(connection, bits)),
+  datagram: guard(host, datagram => events.datagram(datagram)),
+  flowEnded: guard(host, flow => events.flowEnded(flow)),
+})
+
+const guardedHooks = (hooks: DriverHooks, host: Host): DriverHooks => ({
+  lost: guard(host, (status, errno) => hooks.lost(status, errno)),
+  down: guard(host, () => hooks.down()),
+  up: guard(host, () => hooks.up()),
+  resumed: guard(host, ms => hooks.resumed(ms)),
+})

@@ -10,6 +10,8 @@ import { formatAddress } from '../wire/address.js'
 import { isConnecting, whenConnected } from './connecting.js'
 import type { Driver } from './driver.js'
 import { errnoError, isNetworkError, rejectReason, throwLater } from './errno.js'
+import { IdleTimer } from './idle-timer.js'
+import { firstBytes, Peeks } from './peek.js'
 
 /** An address and port as text, e.g. `{ address: '2001:db8::1', port: 443, family: 6 }`. */
 export interface Endpoint {
@@ -36,8 +38,6 @@ export interface ConnectionSink {
 }
 
 const HIGH_WATER_MARK = 64 * 1024
-/** setTimeout turns anything longer into 1 ms. */
-const LONGEST_TIMEOUT = 2 ** 31 - 1
 let nextId = 1
 const ignore = () => {}
 /** Why `signal` aborts. One for all: making a DOMException for each connection costs more than any segment of it. */
@@ -76,10 +76,12 @@ export class TunSocket extends Duplex {
   private endedByPeer = false
   private waitingWrite: ((error?: Error | null) => void) | null = null
   private waitingFor: Set<NodeJS.WritableStream> | null = null
-  private readonly peeks = new Set<() => void>()
-  private idleTimer: NodeJS.Timeout | null = null
-  /** Bytes received and acknowledged when the idle time began. */
-  private idleMark = 0
+  private readonly peeks = new Peeks()
+  /** Acknowledgments are no events here, but they are traffic: a slow reader is not an idle one. */
+  private readonly idle = new IdleTimer(
+    () => this.tcp.bytesReceived + this.tcp.sndQueue.headAt,
+    () => this.emit('timeout'),
+  )
   private controller: AbortController | null = null
   private readonly range = new ByteRange()
 
@@ -179,26 +181,14 @@ export class TunSocket extends Duplex {
   }
   /** 'timeout' after `ms` without traffic; what to do then is the listener's business. 0: never. */
   setTimeout(ms: number, callback?: () => void): this {
-    if (!(ms >= 0)) throw Object.assign(new RangeError(`a timeout is 0 or more milliseconds, not ${ms}`), { code: 'ERR_TUN_TIMEOUT' })
-    this.timeout = Math.min(ms, LONGEST_TIMEOUT)
-    if (this.idleTimer !== null) clearTimeout(this.idleTimer)
-    this.idleTimer = ms > 0 && !this.destroyed ? setTimeout(() => this.idle(), this.timeout).unref() : null
-    this.idleMark = this.progress
+    this.idle.set(ms)
+    if (this.destroyed) this.idle.clear()
+    this.timeout = ms
     if (callback) {
       if (ms > 0) this.once('timeout', callback)
       else this.off('timeout', callback)
     }
     return this
-  }
-  private get progress(): number {
-    return this.tcp.bytesReceived + this.tcp.sndQueue.headAt
-  }
-  /** Acknowledgments are no events here, but they are traffic: a slow reader is not an idle one. */
-  private idle(): void {
-    const { progress } = this
-    if (progress === this.idleMark) this.emit('timeout')
-    else this.idleTimer?.refresh()
-    this.idleMark = progress
   }
   /** The inbound keeps the process alive, not its sockets. */
   ref(): this {
@@ -241,35 +231,8 @@ export class TunSocket extends Duplex {
       throw misuse(new Error('reading has begun: there is no first byte'))
     this.accept()
     const { rcvQueue } = this.tcp
-    if (rcvQueue.length < n && !this.endedByPeer && !this.destroyed) {
-      await new Promise<void>(resolve => {
-        const settle = () => {
-          clearTimeout(timer)
-          this.peeks.delete(look)
-          resolve()
-        }
-        const look = () => {
-          if (rcvQueue.length >= n || this.endedByPeer || this.destroyed) settle()
-        }
-        const timer = options.timeout === undefined ? undefined : setTimeout(settle, options.timeout)
-        this.peeks.add(look)
-      })
-    }
-    return this.firstBytes(HIGH_WATER_MARK)
-  }
-
-  private firstBytes(most: number): Buffer {
-    const { range } = this
-    const { rcvQueue } = this.tcp
-    const bytes = Buffer.allocUnsafe(Math.min(rcvQueue.length, most))
-    for (let at = 0; at < bytes.length; ) {
-      const position = rcvQueue.headAt + at
-      rcvQueue.rangeAt(rcvQueue.indexOf(position), position, range)
-      const end = Math.min(range.end, range.start + bytes.length - at)
-      bytes.set(range.bytes.subarray(range.start, end), at)
-      at += end - range.start
-    }
-    return bytes
+    await this.peeks.wait(() => rcvQueue.length >= n || this.endedByPeer || this.destroyed, options.timeout)
+    return firstBytes(rcvQueue, HIGH_WATER_MARK)
   }
 
   /**
@@ -284,7 +247,7 @@ export class TunSocket extends Duplex {
 
   /** Wakes the driver, as it must be after using a detached connection's verbs. */
   wake(): void {
-    this.idleTimer?.refresh()
+    this.idle.refresh()
     this.driver.wake()
   }
 
@@ -293,7 +256,7 @@ export class TunSocket extends Duplex {
   /** What the drain tells. For the facade only. A listener that throws does so when the drain is over. */
   happened(bits: number): void {
     if (this.destroyed) return
-    this.idleTimer?.refresh()
+    this.idle.refresh()
     if (bits & CONNECTED) this.connected()
     if (this.destroyed) return
     if (this.sink !== null) this.tellSink(this.sink, bits)
@@ -326,7 +289,7 @@ export class TunSocket extends Duplex {
   private advance(bits: number): void {
     if (bits & ENDED) this.endedByPeer = true
     if (bits & (READABLE | ENDED)) {
-      this.lookAgain()
+      this.peeks.look()
       if (this.wantsData) this.pull()
     }
     if (bits & (WRITABLE | CONNECTED) && this.waitingWrite !== null && this.tcp.sendRoom > 0) this.written(this.waitingWrite)
@@ -342,10 +305,6 @@ export class TunSocket extends Duplex {
     }
   }
 
-  private lookAgain(): void {
-    for (const look of this.peeks) look()
-  }
-
   private lost(): void {
     const code = this.tcp.error
     if (code === '') return this.over()
@@ -356,7 +315,7 @@ export class TunSocket extends Duplex {
   /** Both FINs are acknowledged: what is queued can still be read, then comes the end; also to one who only writes, as net.Socket has it. */
   private over(): void {
     this.endedByPeer = true
-    this.lookAgain()
+    this.peeks.look()
     if (this.wantsData) this.pull()
     else if (this.tcp.rcvQueue.length === 0 && this.readableLength === 0) {
       this.push(null)
@@ -413,7 +372,7 @@ export class TunSocket extends Duplex {
 
   override _write(chunk: Buffer, _encoding: BufferEncoding, callback: (error?: Error | null) => void): void {
     this.accept()
-    this.idleTimer?.refresh()
+    this.idle.refresh()
     if (!this.tcp.sendable) return callback(errnoError(this.tcp.error || 'EPIPE', 'write'))
     const room = this.tcp.send(chunk as Uint8Array<ArrayBuffer>, 0, chunk.length, null)
     this.driver.wake()
@@ -423,7 +382,7 @@ export class TunSocket extends Duplex {
 
   override _writev(chunks: { chunk: Buffer }[], callback: (error?: Error | null) => void): void {
     this.accept()
-    this.idleTimer?.refresh()
+    this.idle.refresh()
     if (!this.tcp.sendable) return callback(errnoError(this.tcp.error || 'EPIPE', 'write'))
     let room = true
     for (const { chunk } of chunks) room = this.tcp.send(chunk as Uint8Array<ArrayBuffer>, 0, chunk.length, null)
@@ -440,9 +399,9 @@ export class TunSocket extends Duplex {
   }
 
   override _destroy(error: Error | null, callback: (error?: Error | null) => void): void {
-    if (this.idleTimer !== null) clearTimeout(this.idleTimer)
+    this.idle.clear()
     this.waitingFor = null
-    this.lookAgain()
+    this.peeks.look()
     if (this.undecided) this.tcp.reject(rejectReason(error))
     else if ((error === null || isPolite(error)) && this.readableLength === 0) this.tcp.close()
     else this.tcp.reset()

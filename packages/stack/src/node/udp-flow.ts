@@ -64,8 +64,9 @@ export class TunFlow extends EventEmitter<FlowEvents> {
     this.port.closeFlow(this.flow)
   }
 
-  /** How long it may be idle, milliseconds. */
+  /** How long it may be idle, milliseconds. @throws RangeError ERR_TUN_TIMEOUT */
   setIdleTimeout(ms: number): void {
+    if (!(ms >= 0)) throw coded(new RangeError(`an idle time is 0 or more milliseconds, not ${ms}`), 'ERR_TUN_TIMEOUT')
     this.flow.idleTimeout = ms
     this.port.touch(this.flow)
   }
@@ -129,12 +130,13 @@ export class UdpPort {
   }
 
   reject(v4: boolean, from: End, to: End, length: number): void {
-    this.stack.udp.reject(v4, from, to, length, this.stack.tcp.now)
+    this.stack.udp.reject(v4, from, to, length, this.driver.now())
     this.driver.wake()
   }
 
   touch(flow: UdpFlow): void {
-    if (!flow.closed) this.stack.udp.flows.touch(flow, this.stack.tcp.now)
+    // The clock's time, not the last turn's: that may lie minutes back, and the flow would end as much too early.
+    if (!flow.closed) this.stack.udp.flows.touch(flow, this.driver.now())
   }
 
   closeFlow(flow: UdpFlow): void {

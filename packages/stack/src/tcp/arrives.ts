@@ -25,6 +25,10 @@ import { schedule } from './timers.js'
 /** RFC 7323 §5.5: behind 24 days of silence TS.Recent says nothing. */
 const TS_RECENT_MAX_AGE = 24 * 86_400_000
 
+/** RFC 5961 §7: at most so many challenge ACKs in so many milliseconds. */
+const MAX_CHALLENGES = 10
+const CHALLENGE_SPAN = 5000
+
 /** A step answers false when nothing is left to do with the segment. `slab` holds its text. */
 export function arrives(c: TcpConnection, seg: Segment, slab: Slab, now: Millis): void {
   if (c.state === SYN_PENDING) return c.tcp.handshake.arrivesWhilePending(c, seg, now)
@@ -36,8 +40,8 @@ export function arrives(c: TcpConnection, seg: Segment, slab: Slab, now: Millis)
 
 function synchronized(c: TcpConnection, seg: Segment, slab: Slab, now: Millis): void {
   if (!checkSequence(c, seg, now)) return // first
-  if (!checkReset(c, seg)) return // second; third (security) has no meaning here
-  if (!checkSyn(c, seg)) return // fourth
+  if (!checkReset(c, seg, now)) return // second; third (security) has no meaning here
+  if (!checkSyn(c, seg, now)) return // fourth
   if (!checkAck(c, seg, now)) return // fifth; sixth (urgent) stays in line, RFC 6093
   if (!takeText(c, seg, slab, now)) return // seventh
   checkFin(c, now) // eighth
@@ -56,7 +60,8 @@ function checkSequence(c: TcpConnection, seg: Segment, now: Millis): boolean {
     if (c.tsOk && seg.hasTimestamps) takeTimestamp(c, seg, now)
     return true
   }
-  if (!(seg.flags & RST)) challenge(c)
+  if (seg.data < seg.end) c.ackNow = true // text again, because our ACK was lost: no ACK loop is made of that
+  else if (!(seg.flags & RST)) challenge(c, now)
   return false
 }
 
@@ -66,7 +71,8 @@ function checkTimestamp(c: TcpConnection, seg: Segment, now: Millis): boolean {
   if (!seg.hasTimestamps) return (seg.flags & (RST | SYN)) !== 0
   if (seg.flags & RST || !seqLt(seg.tsVal, c.tsRecent) || now - c.tsRecentAt >= TS_RECENT_MAX_AGE) return true
   c.tcp.stats.tcpPawsDropped++
-  challenge(c)
+  if (seg.data < seg.end) c.ackNow = true
+  else challenge(c, now)
   return false
 }
 
@@ -78,30 +84,41 @@ function takeTimestamp(c: TcpConnection, seg: Segment, now: Millis): void {
   c.tsRecentAt = now
 }
 
-/** An ACK with the numbers as they are: the answer to what cannot be taken. */
-function challenge(c: TcpConnection): void {
+/**
+ * An ACK with the numbers as they are: the answer to what cannot be taken. Limited as RFC 5961 §7 says, or two ends that disagree would
+ * challenge each other at full speed; for each connection by itself, or the limit would tell a stranger of the others (CVE-2016-5696).
+ */
+function challenge(c: TcpConnection, now: Millis): void {
+  if (now - c.challengedAt >= CHALLENGE_SPAN) {
+    c.challengedAt = now
+    c.challenges = 0
+  }
+  if (++c.challenges > MAX_CHALLENGES) {
+    c.tcp.stats.tcpChallengesWithheld++
+    return
+  }
   c.tcp.stats.tcpChallengeAcks++
   c.ackNow = true
 }
 
-function checkReset(c: TcpConnection, seg: Segment): boolean {
+function checkReset(c: TcpConnection, seg: Segment, now: Millis): boolean {
   if (!(seg.flags & RST)) return true
   if (seg.seq !== c.rcvNxt) {
-    challenge(c) // RFC 5961 §3.2: in the window but not exact
+    challenge(c, now) // RFC 5961 §3.2: in the window but not exact
     return false
   }
-  c.tcp.remove(c, c.state === SYN_RECEIVED || c.state >= ESTABLISHED ? 'ECONNRESET' : 'ECONNREFUSED')
+  c.tcp.remove(c, 'ECONNRESET')
   return false
 }
 
-function checkSyn(c: TcpConnection, seg: Segment): boolean {
+function checkSyn(c: TcpConnection, seg: Segment, now: Millis): boolean {
   if (!(seg.flags & SYN)) return true
   // Simultaneous open: the SYN-ACK that answers ours in SYN-RECEIVED carries our number, its SYN is old news.
   if (c.state === SYN_RECEIVED && seg.flags & ACK && seg.seq === c.irs) {
     seg.seq = c.rcvNxt // its text, if any, begins behind the SYN
     return true
   }
-  challenge(c) // RFC 5961 §4.2
+  challenge(c, now) // RFC 5961 §4.2
   return false
 }
 
@@ -114,7 +131,7 @@ function checkAck(c: TcpConnection, seg: Segment, now: Millis): boolean {
     }
     establish(c, seg, now)
   } else if (seqGt(seg.ack, c.sndMax) || seqDiff(c.sndUna, seg.ack) > c.maxSndWnd) {
-    challenge(c) // of data never sent, or too old: RFC 5961 §5.2
+    challenge(c, now) // of data never sent, or too old: RFC 5961 §5.2
     return false
   }
   if (seqGt(seg.ack, c.sndUna)) {
@@ -145,6 +162,7 @@ function updateWindow(c: TcpConnection, seg: Segment): void {
   if (c.sndWnd > c.maxSndWnd) c.maxSndWnd = c.sndWnd
   if (c.persisting && c.sndWnd > was) {
     c.persisting = false
+    c.probes = 0
     c.rexmitAt = Infinity
     c.rtt.settle()
     c.tcp.output(c)
@@ -152,6 +170,7 @@ function updateWindow(c: TcpConnection, seg: Segment): void {
 }
 
 function establish(c: TcpConnection, seg: Segment, now: Millis): void {
+  if (c.state === SYN_RECEIVED) c.tcp.handshake.synReceived--
   c.state = ESTABLISHED
   c.sndWnd = windowOf(c, seg)
   c.maxSndWnd = c.sndWnd
@@ -248,6 +267,7 @@ function arrivesInSynSent(c: TcpConnection, seg: Segment, slab: Slab, now: Milli
   c.rcvAdv = seqAdd(c.rcvNxt, Math.min(c.tcp.options.rcvBuf, 0xffff))
   if (!hasAck) {
     c.state = SYN_RECEIVED // simultaneous open, §3.5 figure 8
+    c.tcp.handshake.synReceived++
     c.synDue = true
     return
   }

@@ -77,6 +77,8 @@ export class TcpConnection implements Wakeable {
   forceSend = false
   /** A zero-window probe is to be sent. */
   probeDue = false
+  /** Times the persist timer has fired since the window opened, or the application let go. */
+  probes = 0
   dupAcks = 0
   inRecovery = false
   recover: Seq = 0
@@ -99,6 +101,9 @@ export class TcpConnection implements Wakeable {
   gapAcks = 0
   /** Payload bytes received since the last ACK was sent. */
   unackedBytes = 0
+  /** Challenge ACKs asked for since `challengedAt`: RFC 5961 §7. */
+  challenges = 0
+  challengedAt: Millis = -Infinity
   /** The application has let go: what arrives has no reader any more. */
   orphan = false
 
@@ -235,6 +240,7 @@ export class TcpConnection implements Wakeable {
     if (this.orphan) return
     if (this.rcvQueue.length > 0 || this.state < SYN_RECEIVED) return this.reset()
     this.orphan = true
+    this.probes = 0
     this.end()
     this.tcp.output(this) // in FIN-WAIT-2 its deadline is armed there
   }

@@ -30,6 +30,8 @@ const UNREACHABLE = {
 export class Handshake {
   /** Connections in SYN_PENDING. */
   pending = 0
+  /** And in SYN_RECEIVED. */
+  synReceived = 0
   private readonly tcp: Tcp
   private readonly k0: number
   private readonly k1: number
@@ -43,7 +45,7 @@ export class Handshake {
   /** A SYN for a flow we know nothing of: §3.10.7.2 third. The flow's key is set in `tcp.flows`. */
   syn(ip: IpPacket, seg: Segment, now: Millis): void {
     const { tcp } = this
-    if (this.pending >= tcp.options.maxPending) {
+    if (this.pending >= tcp.options.maxPending || this.synReceived >= tcp.options.maxSynReceived) {
       tcp.stats.drops.synOverflow++ // unanswered: the client repeats it
       return
     }
@@ -105,6 +107,7 @@ export class Handshake {
   accept(c: TcpConnection): void {
     const { tcp } = this
     this.pending--
+    this.synReceived++
     tcp.stats.tcpAccepted++
     c.state = SYN_RECEIVED
     c.lifeAt = Infinity

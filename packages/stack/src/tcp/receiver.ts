@@ -35,6 +35,11 @@ export function takeSegmentText(c: TcpConnection, seg: Segment, slab: Slab, now:
   }
   if (length === 0) return
   if (seq !== c.rcvNxt) return takeOutOfOrder(c, seq, slab, start, length)
+  if (c.tcp.exhausted && c.rcvQueue.length > 0) {
+    c.tcp.stats.tcpPruned++ // the last resort, as Linux tcp_prune_queue: the peer has our leave, and sends it again
+    c.ackNow = true
+    return
+  }
 
   if (length >= BY_REFERENCE && c.tcp.slabs.lendable) {
     slab.retain()
@@ -61,7 +66,10 @@ function takeOutOfOrder(c: TcpConnection, seq: number, slab: Slab, start: number
   c.tcp.stats.tcpOutOfOrder++
   c.ackNow = true // a duplicate ACK tells the sender of the gap: RFC 5681 §4.2
   c.gapAcks++ // one each, also where a batch brings several: three of them start the fast retransmit of a peer without SACK
-  if (c.tcp.overBudget) return // out-of-order data is the first to go
+  if (c.tcp.overBudget) {
+    c.tcp.stats.tcpPruned++ // out-of-order data is the first to go
+    return
+  }
   c.reassembly ??= new Reassembly()
   const before = c.reassembly.bytes
   c.reassembly.add(seq, slab.bytes, start, length)
@@ -90,15 +98,18 @@ function freeSpace(c: TcpConnection): number {
 
 /**
  * Moves the right edge as far as the buffer allows, but not by crumbs: RFC 9293 §3.8.6.2.2 (silly window avoidance of the receiver).
- * It never moves left. Answers true if the peer should be told although nothing else is to be sent.
+ * It never moves left. Over budget it stays where it is until `tcp` tells, but for those who have read everything: they go on by two
+ * segments (Linux tcp_rmem[0]), or the slow would stop the quick. Answers true if the peer should be told although nothing else is to be sent.
  */
 export function openWindow(c: TcpConnection): boolean {
-  if (c.tcp.overBudget) return false
-  const space = freeSpace(c)
-  const edge = seqAdd(c.rcvNxt, space)
-  const gain = seqDiff(edge, c.rcvAdv)
   const worth = Math.min(c.tcp.options.rcvBuf >> 1, 2 * c.smss)
-  if (gain < worth) return false
+  let edge = seqAdd(c.rcvNxt, freeSpace(c))
+  if (seqDiff(edge, c.rcvAdv) < worth) return false
+  if (c.tcp.overBudget) {
+    c.tcp.hold(c)
+    edge = seqAdd(c.rcvNxt, worth)
+    if (c.rcvQueue.length > 0 || seqDiff(edge, c.rcvAdv) < worth) return false
+  }
   const advertised = seqDiff(c.rcvAdv, c.rcvNxt)
   c.rcvAdv = edge
   // Worth a segment of its own if the peer saw less than half the buffer: while it sees more, data and its ACKs carry the news.

@@ -31,7 +31,10 @@ export function output(c: TcpConnection, tx: PacketBatch, now: Millis): boolean 
   }
   if (openWindow(c)) c.ackNow = true
   if (c.gapAcks > 0) sendDuplicateAcks(c, tx, now)
-  if (c.rexmitDue) retransmitFirst(c, tx, now)
+  if (c.rexmitDue) {
+    if (!tx.hasRoom(MAX_PIECES)) return false // the duplicate ACKs took the last rows
+    retransmitFirst(c, tx, now)
+  }
   if (c.probeDue && tx.hasRoom(0)) sendProbe(c, tx, now)
   const done = sendData(c, tx, now)
   if (c.ackNow && tx.hasRoom(0)) emitSegment(c, tx, now, ackSeq(c), ACK, 0)
@@ -285,6 +288,7 @@ export function retransmissionTimeout(c: TcpConnection, now: Millis): void {
 /** The persist timer fired: a probe into a closed window, or one small segment into a small one (SWS override). */
 export function persistTimeout(c: TcpConnection, now: Millis): void {
   c.rtt.backOff()
+  c.probes++
   if (c.sndWnd === 0) c.probeDue = true
   else c.forceSend = true
   c.persisting = true

@@ -20,8 +20,11 @@ import { windowField } from './receiver.js'
 import { LoneSegment, writeLoneSegment } from './segment.js'
 import { output as emitDue } from './sender.js'
 import { seqAdd } from './seq.js'
-import { CLOSED, GONE_EVENT, SYN_PENDING } from './states.js'
+import { CLOSED, GONE_EVENT, SYN_PENDING, SYN_RECEIVED } from './states.js'
 import { mayReuse, TimeWaitEntry, TimeWaitTable } from './time-wait.js'
+
+/** Windows opened in one poll once the receive queues are within their budget again. */
+const HELD_TOLD = 64
 
 /** What the TCP layer needs of its stack. */
 export interface TcpEnvironment {
@@ -48,6 +51,7 @@ export class Tcp {
   readonly eventQueue: TcpConnection[] = []
   private readonly outputQueue: TcpConnection[] = []
   private outputHead = 0
+  private readonly held = new Set<TcpConnection>()
   private readonly replies: Replies
   private readonly lone = new LoneSegment()
   private readonly waiting = new TimeWaitEntry()
@@ -75,6 +79,16 @@ export class Tcp {
 
   get overBudget(): boolean {
     return this.receiveQueued > this.options.receiveBudget
+  }
+
+  /** Windows overcommit: what they let in has gone a quarter beyond the budget. */
+  get exhausted(): boolean {
+    return this.receiveQueued > this.options.receiveBudget * 1.25
+  }
+
+  /** `c` could open its window but for the budget: it is told when there is room again. */
+  hold(c: TcpConnection): void {
+    this.held.add(c)
   }
 
   /** MSS we announce: RFC 9293 §3.7.1, of the NIC's MTU, without options (RFC 6691). */
@@ -124,7 +138,7 @@ export class Tcp {
     const w = this.waiting
     // What both sides' TIME-WAITs would tell each other for ever: nothing new, in place.
     if (segLen(seg) === 0 && seg.seq === w.rcvNxt) return true
-    if (seg.flags & FIN) this.timeWait.add(w, now + this.options.timeWait) // the FIN again: our ACK was lost, 2 MSL anew
+    if (seg.flags & FIN) this.timeWait.renew(now + this.options.timeWait) // the FIN again: our ACK was lost, 2 MSL anew
     const p = this.answerTo(ip, seg)
     p.seq = w.sndNxt
     p.ack = w.rcvNxt
@@ -171,14 +185,14 @@ export class Tcp {
     return p
   }
 
-  private sendLone(): void {
-    const at = this.replies.room
+  private sendLone(own = false): void {
+    const at = own ? this.replies.ownRoom : this.replies.room
     if (at < 0) this.stats.drops.replyOverflow++
     else this.replies.add(writeLoneSegment(this.replies.view, at, this.lone))
   }
 
-  /** A segment without text from `c`, outside its stream of rows. */
-  replyLone(c: TcpConnection, seq: number, ack: number, flags: number): void {
+  /** A segment without text from `c`, outside its stream of rows. `own`: we wanted it, no stranger caused it. */
+  replyLone(c: TcpConnection, seq: number, ack: number, flags: number, own = true): void {
     const p = this.lone
     p.v4 = c.v4
     p.s0 = c.l0
@@ -199,12 +213,12 @@ export class Tcp {
     p.tsVal = (Math.floor(this.now) + c.tsOffset) | 0
     p.tsEcr = c.tsRecent
     if (flags & RST) this.stats.tcpResetsSent++
-    this.sendLone()
+    this.sendLone(own)
   }
 
   /** <SEQ=SEG.ACK><CTL=RST>: §3.5.2 group 2, an ACK that makes no sense. */
   replyReset(c: TcpConnection, ack: number): void {
-    this.replyLone(c, ack, 0, RST)
+    this.replyLone(c, ack, 0, RST, false)
   }
 
   /** A reset of an established connection: <SEQ=SND.NXT><ACK=RCV.NXT>, exact for the peer (RFC 5961 §3). */
@@ -236,11 +250,12 @@ export class Tcp {
 
   /** Anything to send? */
   get wantsOutput(): boolean {
-    return this.outputQueue.length > this.outputHead
+    return this.outputQueue.length > this.outputHead || (this.held.size > 0 && !this.overBudget)
   }
 
   /** Lets connections send, each its quantum, in turn. True: more is waiting, the batch is full. */
   poll(tx: PacketBatch, now: Millis): boolean {
+    this.tellHeld()
     const queue = this.outputQueue
     while (this.outputHead < queue.length) {
       const c = queue[this.outputHead]
@@ -258,6 +273,17 @@ export class Tcp {
     queue.length = 0
     this.outputHead = 0
     return false
+  }
+
+  /** Not all at once: each of them may fill a window before the next one's turn. */
+  private tellHeld(): void {
+    if (this.held.size === 0 || this.overBudget) return
+    let n = HELD_TOLD
+    for (const c of this.held) {
+      if (n-- === 0) return
+      this.held.delete(c)
+      this.output(c)
+    }
   }
 
   /** Both FINs are exchanged, ours first: the flow lives on as a row of the table, and the last ACK goes out. */
@@ -278,6 +304,8 @@ export class Tcp {
   remove(c: TcpConnection, error: string): void {
     if (c.state === CLOSED) return
     if (c.state === SYN_PENDING) this.handshake.pending--
+    if (c.state === SYN_RECEIVED) this.handshake.synReceived--
+    this.held.delete(c)
     c.state = CLOSED
     c.error = error
     c.deadline = Infinity

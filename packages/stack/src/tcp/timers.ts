@@ -12,6 +12,9 @@ const SYN_RETRIES = 5
 const SYN_GAPS = 2.5
 const SYN_SILENCE_MIN = 3000 // ms. The first SYN is repeated after 1 s, so two were missed.
 
+/** Zero-window probes on behalf of an application that is gone: Linux tcp_orphan_retries. A peer may answer them for ever. */
+const ORPHAN_PROBES = 8
+
 /** Puts the connection's next deadline into the heap. Call after any of its timers changed. */
 export function schedule(c: TcpConnection): void {
   let next = c.rexmitAt
@@ -39,7 +42,8 @@ export function wakeConnection(c: TcpConnection, now: Millis): void {
 
 function retransmit(c: TcpConnection, now: Millis): void {
   const handshake = c.state === SYN_SENT || c.state === SYN_RECEIVED
-  const tooLong = handshake ? c.retries >= SYN_RETRIES : now - c.unansweredSince >= c.tcp.options.userTimeout
+  const abandoned = c.orphan && c.persisting && c.probes >= ORPHAN_PROBES
+  const tooLong = handshake ? c.retries >= SYN_RETRIES : abandoned || now - c.unansweredSince >= c.tcp.options.userTimeout
   if (tooLong) {
     c.rexmitAt = Infinity
     if (!handshake) c.tcp.sendReset(c)

@@ -4,6 +4,7 @@
 import type { DeadlineHeap, Wakeable } from '../memory/deadline-heap.js'
 import { FlowTable } from '../memory/flow-table.js'
 import type { Millis } from '../memory/slab.js'
+import type { Stats } from '../stats.js'
 
 export class UdpFlow implements Wakeable {
   readonly v4: boolean
@@ -51,15 +52,16 @@ export class UdpFlows {
   readonly heap: DeadlineHeap<Wakeable>
   /** Flows that ended since the last drain. */
   readonly ended: UdpFlow[] = []
-  evicted = 0
+  private readonly stats: Stats
   private readonly table: FlowTable<UdpFlow>
   private readonly limit: number
   private readonly idleTimeout: Millis
   private oldest: UdpFlow | null = null
   private newest: UdpFlow | null = null
 
-  constructor(heap: DeadlineHeap<Wakeable>, limit: number, idleTimeout: Millis, k0: number, k1: number) {
+  constructor(heap: DeadlineHeap<Wakeable>, stats: Stats, limit: number, idleTimeout: Millis, k0: number, k1: number) {
     this.heap = heap
+    this.stats = stats
     this.limit = limit
     this.idleTimeout = idleTimeout
     this.table = new FlowTable(k0, k1)
@@ -75,7 +77,7 @@ export class UdpFlows {
     let flow = this.table.find()
     if (flow === undefined) {
       if (this.table.size >= this.limit && this.oldest !== null) {
-        this.evicted++
+        this.stats.udpFlowsEvicted++
         this.close(this.oldest)
         this.table.setKey(s0, s1, s2, s3, 0, 0, 0, 0, srcPort, 0)
       }

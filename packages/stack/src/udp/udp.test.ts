@@ -128,7 +128,7 @@ describe('flows', () => {
     t.send('10.0.0.1|5', '1.1.1.1|53', Uint8Array.of(1))
     expect(t.ended.map(f => f.srcPort)).toEqual([3, 2])
     expect(t.stack.udp.flows.size).toBe(3)
-    expect(t.stack.udp.flows.evicted).toBe(2)
+    expect(t.stack.stats.udpFlowsEvicted).toBe(2)
   })
   test('a served port makes no flow where it matches; the undo undoes it', () => {
     const t = bench()

@@ -63,7 +63,7 @@ export class Udp {
     this.options = options
     this.stats = stats
     this.icmp = icmp
-    this.flows = new UdpFlows(heap, options.maxUdpFlows, options.udpTimeout, random32(), random32())
+    this.flows = new UdpFlows(heap, stats, options.maxUdpFlows, options.udpTimeout, random32(), random32())
     this.identification = random32()
   }
 

@@ -1,0 +1,213 @@
+// `tun exec` as people use it: as root and as an ordinary user, with real programs.
+
+import { spawnSync } from 'node:child_process'
+import { chmodSync, readFileSync, rmSync, writeFileSync } from 'node:fs'
+import { tmpdir } from 'node:os'
+import { join } from 'node:path'
+import { afterAll, beforeAll, describe, expect, it } from 'vitest'
+import { until } from '../../../scripts/lab/lab.mjs'
+import { describeSystem, lacking, ROOT } from '../../../test/system/requirements.js'
+import { ACCOUNT, PROXY_PORT, PROXY4, PROXY6, program, TUN, UDP_PORT, type User, WEB4, WEB6, World } from './world.js'
+
+const PROXY = ['--proxy', `socks5://127.0.0.1:${PROXY_PORT}`]
+const needs = { lab: true, peers: ['curl', 'setpriv', 'python3'], built: [TUN, join(ROOT, 'packages/cli/dist/main.js')] }
+const here = process.env.TUN_TEST_SCRATCH ?? tmpdir()
+
+describeSystem('tun exec', needs, () => {
+  let world: World
+  beforeAll(async () => {
+    world = await World.open()
+  })
+  afterAll(() => world?.close())
+
+  const curl = (...args: string[]) => ['--', 'curl', '-q', '-sS', '--max-time', '10', ...args]
+
+  describe.each<User>(['root', 'nobody'])('as %s', user => {
+    it('fetches by address and by name, IPv4 and IPv6, directly', async () => {
+      for (const [url, from] of [
+        [`http://${WEB4}/`, WEB4],
+        [`http://[${WEB6}]/`, WEB6],
+        ['http://v4.test/', WEB4],
+      ]) {
+        const done = await world.run(['exec', ...curl(url)], { user })
+        expect(done.stderr).toBe('')
+        expect(done.stdout.toString()).toContain(`You come from ${from}`)
+      }
+    })
+
+    it('fetches through a SOCKS5 proxy, which gets names as names and addresses as addresses', async () => {
+      const before = world.proxy.lines.length
+      for (const [args, from] of [
+        [[`http://${WEB4}/`], PROXY4],
+        [[`http://[${WEB6}]/`], PROXY6],
+        [['-4', 'http://v4.test/'], PROXY4],
+        [['-6', 'http://v4.test/'], PROXY4], // its fake IPv6 address leads to a name that has only IPv4
+      ] as [string[], string][]) {
+        const done = await world.run(['exec', ...PROXY, ...curl(...args)], { user })
+        expect(done.stderr).toBe('')
+        expect(done.stdout.toString()).toContain(`You come from ${from}`)
+      }
+      expect(world.proxy.lines.slice(before)).toEqual([
+        `CONNECT ${WEB4}:80`,
+        `CONNECT 2001:0db8:0001:0000:0000:0000:0000:0010:80`,
+        'CONNECT v4.test:80',
+        'CONNECT v4.test:80',
+      ])
+    })
+
+    it.each([
+      ['directly', [], WEB4, WEB6],
+      ['through the proxy', PROXY, PROXY4, PROXY6],
+    ])('carries UDP and DNS over UDP and TCP of a program without libraries, %s', async (_, way, from4, from6) => {
+      const done = await world.run(['exec', ...way, 'python3', program('datagrams.py'), 'v4.test', String(UDP_PORT), WEB4, WEB6], { user })
+      expect(done.stderr).toBe('')
+      expect(done.stdout.toString().trim().split('\n')).toEqual([
+        expect.stringMatching(/^udp 1 198\.18\./),
+        expect.stringMatching(/^udp 28 fc00:/),
+        expect.stringMatching(/^tcp 1 198\.18\./),
+        `${WEB4} ${from4}: hello True`,
+        `${WEB6} ${from6}: hello True`,
+        `v4.test ${from4}: hello True`,
+      ])
+    })
+
+    it('is not in the way: arguments, standard input and output, environment, user, directory, exit code', async () => {
+      const script = 'cat; echo "$1|$2"; id -u; pwd; echo err >&2; exit 42'
+      const done = await world.run(['exec', 'sh', '-c', script, 'sh', '--proxy', 'a b'], { user, input: 'from stdin\n' })
+      expect(done.stdout.toString()).toBe(`from stdin\n--proxy|a b\n${user === 'root' ? 0 : 65534}\n/\n`)
+      expect(done.stderr).toBe('err')
+      expect(done.code).toBe(42)
+      const within = ['env', 'odd-name.x=1\n2'] // no shell's variable
+      const variables = await world.run(['exec', 'env'], { user, within })
+      expect(variables.stdout.toString()).toMatch(/^odd-name\.x=1\n2$/m)
+    })
+
+    it('answers 128 + n for a command that a signal ended, 127 and 126 for one that could not run', async () => {
+      expect((await world.run(['exec', '--', 'sh', '-c', 'kill -KILL $$'], { user })).code).toBe(137)
+      expect(await world.run(['exec', 'no-such-program'], { user })).toMatchObject({
+        code: 127,
+        stderr: 'tun: no-such-program: no such program',
+      })
+      expect(await world.run(['exec', '/dev/null'], { user })).toMatchObject({
+        code: 126,
+        stderr: 'tun: /dev/null: it is not an executable file',
+      })
+    })
+
+    it('hands signals on, and lets the command decide', async () => {
+      const trap = 'trap "echo term; exit 5" TERM; trap "echo int" INT; trap "echo hup" HUP; echo ready; while :; do sleep 0.05; done'
+      const tun = world.start(['exec', '--', 'sh', '-c', trap], { user })
+      await tun.waitFor(/ready/)
+      tun.kill('SIGINT')
+      await tun.waitFor(/^int/)
+      tun.kill('SIGHUP')
+      await tun.waitFor(/^hup/)
+      tun.kill('SIGTERM')
+      expect((await tun.exited).code).toBe(5)
+      expect(tun.lines).toContain('term')
+    })
+
+    it('ends with the command, and lets live what the command left', async () => {
+      const before = performance.now()
+      const done = await world.run(['exec', '--', 'sh', '-c', 'sleep 60 >/dev/null 2>&1 </dev/null & echo $!'], { user })
+      expect(done.code).toBe(0)
+      expect(performance.now() - before).toBeLessThan(10_000)
+      const left = Number(done.stdout.toString())
+      expect(process.kill(left, 0)).toBe(true)
+      process.kill(left)
+    })
+
+    it('leaves the machine’s resolv.conf and no file behind', async () => {
+      const script = 'cat /etc/resolv.conf; grep ^hosts /etc/nsswitch.conf || true'
+      const inside = await world.run(['exec', 'sh', '-c', script], { user })
+      expect(inside.stdout.toString()).toMatch(/^nameserver 198\.18\.0\.2\n(hosts: files dns\n)?$/)
+      expect(readFileSync('/etc/resolv.conf', 'utf8')).not.toContain('198.18.0.2')
+      const left = spawnSync('find', [tmpdir(), '-maxdepth', '1', '-name', 'tun-isolate-*', '-mmin', '-1'], { encoding: 'utf8' })
+      expect(left.stdout).toBe('')
+    })
+  })
+
+  const compiler = lacking({ peers: ['g++'] })
+  it.skipIf(compiler)('reaches a static binary: nothing is preloaded', async () => {
+    const directory = join(here, `tun-static-${process.pid}`)
+    const source = `#include <arpa/inet.h>\n#include <stdio.h>\n#include <unistd.h>
+int main() { struct sockaddr_in to = {0}; char text[500]; int s = socket(AF_INET, SOCK_STREAM, 0), n;
+  to.sin_family = AF_INET; to.sin_port = htons(80); inet_pton(AF_INET, "${WEB4}", &to.sin_addr);
+  if (connect(s, (struct sockaddr *)&to, sizeof to) < 0) return 1;
+  if (write(s, "GET / HTTP/1.0\\r\\n\\r\\n", 18) != 18) return 2;
+  while ((n = read(s, text, sizeof text)) > 0) fwrite(text, 1, n, stdout);
+  return 0; }`
+    const built = spawnSync('cc', ['-static', '-O1', '-x', 'c', '-', '-o', directory], { input: source, encoding: 'utf8' })
+    expect(built.stderr).toBe('')
+    chmodSync(directory, 0o755)
+    try {
+      const done = await world.run(['exec', ...PROXY, directory])
+      expect(done.stdout.toString()).toContain(`You come from ${PROXY4}`)
+      expect(done.code).toBe(0)
+    } finally {
+      rmSync(directory)
+    }
+  })
+
+  it('logs in to a proxy, and says that it is the proxy that fails', async () => {
+    const [user, ...password] = ACCOUNT.split(':')
+    const url = `socks5://${user}:${encodeURIComponent(password.join(':'))}@127.0.0.1:${PROXY_PORT + 1}`
+    expect((await world.run(['exec', '--proxy', url, ...curl('http://v4.test/')])).stdout.toString()).toContain(PROXY4)
+    const wrong = await world.run(['exec', '--proxy', url.replace('me', 'you'), ...curl('-o', '/dev/null', 'http://v4.test/')])
+    expect(wrong.stderr).toMatch(/^tun: SOCKS5 proxy 127\.0\.0\.1:1081 does not accept this user name and password.*\ncurl: \(7\)/)
+    const nobody = await world.run(['exec', '--proxy', 'socks5://127.0.0.1:9', ...curl('-o', '/dev/null', 'http://v4.test/')])
+    expect(nobody.stderr).toMatch(/^tun: SOCKS5 proxy 127\.0\.0\.1:9 cannot be reached: connect ECONNREFUSED 127\.0\.0\.1:9\ncurl: \(7\)/)
+  })
+
+  it('takes dns: and the way of MATCH from a Clash file, and records a pcap', async () => {
+    const file = join(here, `tun-config-${process.pid}.yaml`)
+    const pcap = join(here, `tun-${process.pid}.pcap`)
+    const proxy = `{ name: office, type: socks5, server: 127.0.0.1, port: ${PROXY_PORT}, udp: true }`
+    writeFileSync(file, `mixed-port: 7890\ndns:\n  fake-ip-range: 10.99.0.1/16\nproxies:\n  - ${proxy}\nrules:\n  - MATCH,office\n`)
+    try {
+      const args = ['exec', '-v', '--config', file, '--pcap', pcap, ...curl('-4', '-w', '%{remote_ip}', 'http://v4.test/')]
+      const done = await world.run(args, { user: 'root' })
+      expect(done.stdout.toString()).toMatch(new RegExp(`You come from ${PROXY4}\\.\n10\\.99\\.`))
+      expect(done.stderr).toBe(`tun: TCP v4.test:80 by office (socks5://127.0.0.1:${PROXY_PORT})`)
+      const bytes = readFileSync(pcap)
+      expect(bytes.readUInt32BE(0)).toBe(0xa1b2c3d4)
+      expect(bytes.includes('You come from')).toBe(true)
+    } finally {
+      for (const path of [file, pcap]) rmSync(path, { force: true })
+    }
+  })
+
+  describe('without the right to do it', () => {
+    it('names the device node, its mode, and the cure', async () => {
+      const done = await world.run(['exec', 'true'], { nodeMode: '0600' })
+      expect(done).toMatchObject({
+        code: 125,
+        stderr: 'tun: the device node /dev/net/tun cannot be opened by this user (mode 0600)\ntun: run: sudo chmod 0666 /dev/net/tun',
+      })
+    })
+
+    it('names the switch that forbids user namespaces, and the cure', async () => {
+      // The switch belongs to a user namespace: this one is the test's. Its root has no capabilities, so it needs one of its own.
+      const within = ['unshare', '-Ur', 'sh', '-c', 'echo 0 > /proc/sys/user/max_user_namespaces; exec "$@"', 'sh']
+      const done = await world.run(['exec', 'true'], { user: 'root', within: [...within, 'setpriv', '--bounding-set=-all', '--'] })
+      expect(done).toMatchObject({
+        code: 125,
+        stderr:
+          'tun: user namespaces are switched off (user.max_user_namespaces is 0)\ntun: run: sudo sysctl -w user.max_user_namespaces=15000',
+      })
+    })
+
+    it('never runs the command with another network than it was promised', async () => {
+      const done = await world.run(['exec', 'echo', 'it ran'], { nodeMode: '0600' })
+      expect(done.stdout.toString()).toBe('')
+    })
+  })
+
+  it('loses its network, not finds another, when tun is killed', async () => {
+    const tun = world.start(['exec', '--', 'sh', '-c', `echo ready; sleep 1; curl -q -sS --max-time 3 http://${WEB4}/; echo code $?`])
+    await tun.waitFor(/ready/)
+    tun.child.kill('SIGKILL')
+    await until('the command to end', 10_000, () => tun.lines.some(line => line.startsWith('code')))
+    expect(tun.lines).toContain('code 7')
+  })
+})

@@ -1,0 +1,45 @@
+// Owns: looking at the first bytes of a receive queue without taking them, and waiting until there are enough.
+
+import { Buffer } from 'node:buffer'
+import { type ByteQueue, ByteRange } from '../memory/byte-queue.js'
+
+/** Those who wait. */
+export class Peeks {
+  private readonly waiting = new Set<() => void>()
+
+  /** Resolves when `enough`, looked at again with each `look`, or after `timeout` milliseconds. */
+  wait(enough: () => boolean, timeout: number | undefined): Promise<void> {
+    if (enough()) return Promise.resolve()
+    return new Promise(resolve => {
+      const settle = () => {
+        clearTimeout(timer)
+        this.waiting.delete(look)
+        resolve()
+      }
+      const look = () => {
+        if (enough()) settle()
+      }
+      const timer = timeout === undefined ? undefined : setTimeout(settle, timeout)
+      this.waiting.add(look)
+    })
+  }
+
+  /** Something has happened. */
+  look(): void {
+    for (const look of this.waiting) look()
+  }
+}
+
+/** A copy of the first bytes queued, at most `most`. */
+export function firstBytes(queue: ByteQueue, most: number): Buffer {
+  const range = new ByteRange()
+  const bytes = Buffer.allocUnsafe(Math.min(queue.length, most))
+  for (let at = 0; at < bytes.length; ) {
+    const position = queue.headAt + at
+    queue.rangeAt(queue.indexOf(position), position, range)
+    const end = Math.min(range.end, range.start + bytes.length - at)
+    bytes.set(range.bytes.subarray(range.start, end), at)
+    at += end - range.start
+  }
+  return bytes
+}

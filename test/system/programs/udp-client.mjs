@@ -1,0 +1,87 @@
+// An application over the kernel's UDP: node udp-client.mjs '{"op": …, "host": …, "from": …}'   One line of JSON is the answer.
+
+import { createHash } from 'node:crypto'
+import { createSocket } from 'node:dgram'
+import { once } from 'node:events'
+import { isIPv6 } from 'node:net'
+import { pattern } from './pattern.mjs'
+import { PORTS } from './ports.mjs'
+
+/** @typedef {{ op: string, host: string, from?: string, bytes?: number, count?: number }} Request */
+
+/** @type {Request} */
+const request = JSON.parse(process.argv[2])
+const PATIENCE = 5000 // ms
+
+const socket = createSocket({ type: isIPv6(request.host) ? 'udp6' : 'udp4', recvBufferSize: 4 << 20, sendBufferSize: 4 << 20 })
+socket.bind(0, request.from)
+await once(socket, 'listening')
+
+/** The next datagram, or what happened instead. */
+async function next() {
+  const timer = setTimeout(() => socket.emit('error', Object.assign(new Error('no answer'), { code: 'ETIMEDOUT' })), PATIENCE)
+  try {
+    const [payload, from] = await once(socket, 'message')
+    return { payload, from: `${from.address} ${from.port}` }
+  } finally {
+    clearTimeout(timer)
+  }
+}
+
+/** @param {Buffer} bytes */
+const hash = bytes => createHash('sha256').update(bytes).digest('hex')
+
+/** @type {Record<string, () => Promise<object>>} */
+const operations = {
+  /** One datagram of `bytes` comes back as it went. */
+  async echo() {
+    const payload = Buffer.concat([...pattern(request.bytes ?? 4)])
+    socket.send(payload, PORTS.udpEcho, request.host)
+    const answer = await next()
+    return { same: hash(answer.payload) === hash(payload), bytes: answer.payload.length, from: answer.from }
+  },
+
+  /** The answer comes from a port that was not written to. */
+  async elsewhere() {
+    socket.send('hello', PORTS.udpElsewhere, request.host)
+    return { from: (await next()).from }
+  },
+
+  /** Nobody is there: a connected socket is told by ICMP. */
+  async refused() {
+    await new Promise(resolve => socket.connect(PORTS.udpClosed, request.host, () => resolve(undefined)))
+    const start = performance.now()
+    socket.send('hello')
+    /** @type {string | undefined} */
+    const code = await next().then(
+      () => 'answered',
+      error => error.code,
+    )
+    return { code, ms: performance.now() - start }
+  },
+
+  /** `count` numbered datagrams, with `window` on the way; how many came back, each once. */
+  async many() {
+    const count = request.count ?? 0
+    const seen = new Set()
+    let sent = 0
+    const step = () => sent < count && socket.send(String(sent++), PORTS.udpEcho, request.host)
+    const done = new Promise(resolve => {
+      let idle = setTimeout(() => resolve(undefined), PATIENCE)
+      socket.on('message', payload => {
+        seen.add(String(payload))
+        clearTimeout(idle)
+        if (seen.size === count) return resolve(undefined)
+        idle = setTimeout(() => resolve(undefined), 1000)
+        step()
+      })
+    })
+    for (let i = 0; i < 20; i++) step() // at once: the association is not there yet
+    await done
+    return { sent, back: seen.size }
+  },
+}
+
+const answer = await operations[request.op]().catch(error => ({ code: error.code ?? String(error) }))
+console.log(JSON.stringify(answer))
+socket.close()

@@ -1,0 +1,111 @@
+// Owns: the servers of others that system tests talk to, each with the configuration that the tests rely on. They run in a scene's
+// servers namespace and end with it. Read nginx(8), unbound.conf(5), danted.conf(5), turnserver(1).
+
+import { mkdirSync, writeFileSync } from 'node:fs'
+import { join } from 'node:path'
+import { findBinary } from '../../scripts/peers.mjs'
+import { DNS4, HOP4, type Scene, SERVER4, SERVER6 } from './namespace.js'
+
+export const SOCKS_PORT = 1080
+/** The second address of the STUN server. */
+export const SECOND4 = '203.0.113.11'
+
+/** What unbound knows: NAME → records of its zone. */
+const ZONE = [
+  `web.test. 60 IN A ${SERVER4}`,
+  `web.test. 60 IN AAAA ${SERVER6}`,
+  'web.test. 60 IN MX 10 mail.web.test.',
+  'text.test. 60 IN TXT "from unbound"',
+  ...Array.from({ length: 40 }, (_, i) => `many.test. 60 IN TXT "${String(i).padStart(2, '0')}${'x'.repeat(60)}"`),
+]
+
+/** A web server on both addresses, port 80; answers the directory it serves. `/` says who asked. */
+export async function startNginx(scene: Scene): Promise<string> {
+  const root = scene.file('www')
+  mkdirSync(root)
+  const temporary = ['client_body', 'proxy', 'fastcgi', 'uwsgi', 'scgi'].map(kind => `${kind}_temp_path ${scene.file(`nginx-${kind}`)};`)
+  const text = `daemon off; pid ${scene.file('nginx.pid')}; error_log stderr; worker_processes 1; events { worker_connections 1024; }
+http { access_log off; default_type text/plain; ${temporary.join(' ')}
+  server { listen ${SERVER4}:80; listen [${SERVER6}]:80; root ${root};
+    location = / { return 200 "hello $remote_addr, you asked for $host\\n"; } } }\n`
+  await start(scene, 'nginx', 'nginx.conf', text, path => ['-p', scene.file(''), '-c', path], 80)
+  return root
+}
+
+/** A recursive resolver with a zone of its own, at DNS4. */
+export async function startUnbound(scene: Scene): Promise<void> {
+  scene.servers.address(`${DNS4}/32`, 'lo')
+  const text = `server:
+  chroot: ""
+  username: ""
+  directory: "${scene.file('')}"
+  pidfile: "${scene.file('unbound.pid')}"
+  logfile: ""
+  use-syslog: no
+  do-daemonize: no
+  interface: ${DNS4}
+  access-control: 0.0.0.0/0 allow
+  module-config: "iterator"
+  local-zone: "test." static
+${ZONE.map(record => `  local-data: '${record}'\n`).join('')}remote-control:
+  control-enable: no
+`
+  await start(scene, 'unbound', 'unbound.conf', text, path => ['-d', '-c', path], 53)
+}
+
+/** A SOCKS5 proxy with UDP, full cone: without `udp.connectdst: no` only who was written to may answer. */
+export async function startDante(scene: Scene): Promise<void> {
+  const text = `logoutput: stderr
+internal: ${HOP4} port = ${SOCKS_PORT}
+external.protocol: ipv4 ipv6
+external: uplink
+clientmethod: none
+socksmethod: none
+user.privileged: root
+user.unprivileged: nobody
+udp.connectdst: no
+client pass { from: 0/0 to: 0/0 }
+socks pass { from: 0/0 to: 0/0
+  command: bind connect udpassociate }
+socks pass { from: 0/0 to: 0/0
+  command: bindreply udpreply }
+`
+  await start(scene, 'danted', 'danted.conf', text, path => ['-f', path, '-p', scene.file('danted.pid')], SOCKS_PORT)
+}
+
+/** A STUN server with two addresses and two ports, as RFC 5780 wants it. */
+export async function startCoturn(scene: Scene): Promise<void> {
+  scene.servers.address(`${SECOND4}/32`, 'lo')
+  const args = ['-n', '--stun-only', '-L', SERVER4, '-L', SECOND4, '-p', '3478', '--no-tls', '--no-dtls', '--no-cli']
+  const files = ['--log-file', 'stdout', '--simple-log', '--pidfile', scene.file('turn.pid'), '--userdb', scene.file('turndb')]
+  scene.servers.start(binary('turnserver'), [...args, ...files])
+  await scene.servers.listening(3479, { udp: true })
+}
+
+/** iperf3 for one test after the other. */
+export async function startIperf(scene: Scene): Promise<void> {
+  scene.servers.start(binary('iperf3'), ['-s', '-B', SERVER4])
+  await scene.servers.listening(5201)
+}
+
+async function start(
+  scene: Scene,
+  name: string,
+  file: string,
+  text: string,
+  args: (path: string) => string[],
+  port: number,
+): Promise<void> {
+  const path = join(scene.file(file))
+  writeFileSync(path, text)
+  const program = scene.servers.start(binary(name), args(path))
+  const ended = program.exited.then(() => Promise.reject(new Error(`${name} ended:\n${program.tail()}`)))
+  ended.catch(() => {}) // later it ends with the scene
+  await Promise.race([scene.servers.listening(port), ended])
+}
+
+function binary(name: string): string {
+  const path = findBinary(name)
+  if (path === undefined) throw new Error(`${name} is missing`) // describeSystem has looked
+  return path
+}
