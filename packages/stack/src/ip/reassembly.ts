@@ -10,7 +10,7 @@ const TIMEOUT = 60_000 // ms. RFC 8200 §4.5; RFC 1122 §3.3.2 asks for 60 to 12
 /** Of payload, and of what else it costs. */
 const MAX_BYTES = 4 << 20
 const MAX_DATAGRAMS = 1024
-/** Of one source (a forwarded host), so that it cannot take everybody's room: a quarter. */
+/** Of one source (a forwarded host), so that it cannot take everybody's room: a quarter, of the datagrams as well. */
 const MAX_BYTES_PER_SOURCE = MAX_BYTES / 4
 /** Charged for a datagram and for every fragment of it: objects, and a buffer of its own. Else 8-byte fragments would cost next to nothing. */
 const OVERHEAD = 256
@@ -43,7 +43,7 @@ class Partial {
   /** Payload bytes of the whole, −1 until the last fragment has come. */
   total = -1
   /** Of the first fragment: RFC 8200 §4.5 has the next header from there. */
-  proto = 0
+  proto = -1
   /** It overlapped or contradicted itself: what else comes of it is dropped until its time is over. */
   poisoned = false
 
@@ -77,7 +77,7 @@ export class Reassembly {
     const partial = this.find(ip, now)
     if (partial === null || partial.poisoned) return this.refuse()
     if (!this.makeRoom(partial, length + OVERHEAD)) return this.refuse()
-    if (ip.fragmentOffset === 0) partial.proto = ip.proto
+    if (ip.fragmentOffset === 0 && partial.proto < 0) partial.proto = ip.proto
     const whole = this.insert(partial, ip.fragmentOffset, end, !ip.moreFragments, slab, ip.payload)
     if (!whole) return null
     const packet = assemble(partial, ip)
@@ -111,10 +111,12 @@ export class Reassembly {
     this.table.setKey(ip.s0, ip.s1, ip.s2, ip.s3, ip.d0, ip.d1, ip.d2, ip.d3, high, id & 0xffff)
     const known = this.table.find()
     if (known !== undefined) return known
-    const source = this.sourceOf(ip)
-    const partial = new Partial(this.table.key, source, now + TIMEOUT)
+    const key = this.table.key.slice()
     while (this.queue.size >= MAX_DATAGRAMS) this.dropOldest()
-    this.table.key.set(partial.key)
+    const source = this.sourceOf(ip)
+    if (source.partials >= MAX_DATAGRAMS / 4) return null
+    const partial = new Partial(key, source, now + TIMEOUT)
+    this.table.key.set(key)
     this.table.add(partial)
     this.queue.add(partial)
     source.partials++

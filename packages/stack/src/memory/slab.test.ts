@@ -18,13 +18,17 @@ test('a slab comes back to its pool when the last holder lets go, and is used ag
   expect(made).toEqual([slab])
 })
 
-test('over the cap nothing may be lent; after a burst the pool keeps four', () => {
+test('over the cap nothing may be lent; after a burst the pool keeps what came back, and four once it is told to shrink', () => {
   const made: Slab[] = []
   const pool = new SlabPool({ size: 64, cap: 8, onNew: slab => made.push(slab) })
   const taken = Array.from({ length: 8 }, () => pool.take())
   expect(pool.lendable).toBe(false)
   for (const slab of taken) slab.release()
   expect(pool.lendable).toBe(true)
+  for (let i = 0; i < 8; i++) taken[i] = pool.take()
+  expect(made.length).toBe(8)
+  for (const slab of taken) slab.release()
+  pool.shrink()
   for (let i = 0; i < 8; i++) pool.take()
   expect(made.length).toBe(8 + 4)
 })

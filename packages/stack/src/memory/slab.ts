@@ -88,7 +88,14 @@ export class SlabPool {
     this.inUse--
     if (this.free.length < KEEP_FREE) this.free.push(slab)
   }
+
+  /** The burst is over: all but a few free slabs go to the collector. */
+  shrink(): void {
+    if (this.free.length > KEEP_IDLE) this.free.length = KEEP_IDLE
+  }
 }
 
-/** After a burst the pool shrinks to this many idle slabs (1 MiB). */
-const KEEP_FREE = 4
+/** Slabs kept for the next burst (8 MiB): made anew, each costs a page fault for every 4 KiB of it. */
+const KEEP_FREE = 32
+/** What is left of them once nothing happens (1 MiB). */
+const KEEP_IDLE = 4

@@ -271,7 +271,9 @@ export class Driver {
   private readonly expired = (): void => {
     this.timer = null
     this.timerAt = Infinity
+    const before = this.stack.stats.rowsIn
     this.turn(true) // reads first: what the deadline waits for may have arrived
+    if (this.stack.stats.rowsIn === before) this.stack.slabs.shrink()
   }
 }
 

@@ -4,6 +4,7 @@
 import { Buffer } from 'node:buffer'
 import { Duplex, type Writable } from 'node:stream'
 import { ByteRange } from '../memory/byte-queue.js'
+import type { Owner } from '../memory/slab.js'
 import type { RejectReason, TcpConnection } from '../tcp/connection.js'
 import { CONNECTED, ENDED, GONE_EVENT, READABLE, SYN_PENDING, WRITABLE } from '../tcp/states.js'
 import { formatAddress } from '../wire/address.js'
@@ -38,6 +39,9 @@ export interface ConnectionSink {
 }
 
 const HIGH_WATER_MARK = 64 * 1024
+const WORTH_A_BUFFER = 4096
+/** The owner of a copy: nobody waits for it. */
+const COPIED: Owner = { retain: () => {}, release: () => {} }
 let nextId = 1
 const ignore = () => {}
 /** Why `signal` aborts. One for all: making a DOMException for each connection costs more than any segment of it. */
@@ -374,10 +378,18 @@ export class TunSocket extends Duplex {
     this.accept()
     this.idle.refresh()
     if (!this.tcp.sendable) return callback(errnoError(this.tcp.error || 'EPIPE', 'write'))
-    const room = this.tcp.send(chunk as Uint8Array<ArrayBuffer>, 0, chunk.length, null)
+    const room = this.send(chunk)
     this.driver.wake()
     if (room) callback()
     else this.waitingWrite = callback
+  }
+
+  /** Copies, for the writer may use its buffer again: large chunks each into one of its own, unzeroed, small ones together. */
+  private send(chunk: Buffer): boolean {
+    if (chunk.length < WORTH_A_BUFFER) return this.tcp.send(chunk as Uint8Array<ArrayBuffer>, 0, chunk.length, null)
+    const copy = Buffer.allocUnsafeSlow(chunk.length)
+    copy.set(chunk)
+    return this.tcp.send(copy, 0, copy.length, COPIED)
   }
 
   override _writev(chunks: { chunk: Buffer }[], callback: (error?: Error | null) => void): void {
@@ -385,7 +397,7 @@ export class TunSocket extends Duplex {
     this.idle.refresh()
     if (!this.tcp.sendable) return callback(errnoError(this.tcp.error || 'EPIPE', 'write'))
     let room = true
-    for (const { chunk } of chunks) room = this.tcp.send(chunk as Uint8Array<ArrayBuffer>, 0, chunk.length, null)
+    for (const { chunk } of chunks) room = this.send(chunk)
     this.driver.wake()
     if (room) callback()
     else this.waitingWrite = callback

@@ -60,7 +60,8 @@ function checkSequence(c: TcpConnection, seg: Segment, now: Millis): boolean {
     if (c.tsOk && seg.hasTimestamps) takeTimestamp(c, seg, now)
     return true
   }
-  if (seg.data < seg.end) c.ackNow = true // text again, because our ACK was lost: no ACK loop is made of that
+  if (seg.data < seg.end)
+    c.ackNow = true // text again, because our ACK was lost: no ACK loop is made of that
   else if (!(seg.flags & RST)) challenge(c, now)
   return false
 }
