@@ -81,11 +81,13 @@ for (const [name, options, bulk] of SCENES) {
       expect(await scene.client('tcp-client', { op: 'many', count: 1000, ...side })).toEqual({ right: 1000 })
     })
 
-    it('5,000 connections are open at once', async () => {
-      scene.watch()
-      const [[, side]] = FAMILIES
-      expect(await scene.client('tcp-client', { op: 'many', count: 5000, ...side })).toEqual({ right: 5000 })
-    })
+    // Once is enough: what it stretches are tables, the NIC's queue and repeated SYNs, not the way on.
+    if (options === SCENES[0][1]) {
+      it('5,000 connections are open at once', async () => {
+        scene.watch()
+        expect(await scene.client('tcp-client', { op: 'many', count: 5000, host: SERVER4, from: APP4 })).toEqual({ right: 5000 })
+      })
+    }
 
     it('is still running, and no packet made it complain', () => {
       scene.watch()

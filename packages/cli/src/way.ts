@@ -49,7 +49,7 @@ const proxySchema = z.object({
 })
 const otherProxy = z.looseObject({ name: z.coerce.string(), type: z.string() }).refine(entry => entry.type !== 'socks5')
 
-/** `chosen`: the way of `--proxy`; then proxies and rules of the file are not looked at. @throws ConfigError with every error of the file */
+/** `chosen`: the way of `--proxy`; then proxies and rules of the file are not looked at. @throws ConfigError with all its errors */
 export function readFile(text: string, file: string, chosen: Way | undefined): FileSettings {
   const proxies = z.array(z.union([otherProxy, proxySchema])).default([])
   const loaded = loadConfig(text, {

@@ -54,10 +54,13 @@ async function tcpServer(port: number, answer: (query: Uint8Array) => Uint8Array
 }
 
 function resolver(nameservers: string[], options: Partial<ResolverOptions> = {}): ReturnType<typeof createResolver> {
-  const made = createResolver({ nameservers, timeoutMs: 1000, attemptMs: 100, ...options })
+  const made = createResolver({ nameservers, timeoutMs: 10_000, attemptMs: 400, ...options })
   opened.push(() => made.close())
   return made
 }
+
+/** For tests in which every server answers: a busy machine must not look like a silent one. */
+const PATIENT = { timeoutMs: 15_000, attemptMs: 10_000 }
 
 const first = (answer: Uint8Array): unknown => decodeMessage(answer)?.answers[0]?.data
 
@@ -68,7 +71,7 @@ describe('UDP', () => {
       ids.add(query.readUInt16BE())
       socket.send(answerTo(query, '203.0.113.5'), from.port, from.address)
     })
-    const { resolve } = resolver([`127.0.0.1:${port}`])
+    const { resolve } = resolver([`127.0.0.1:${port}`], PATIENT)
     const answers = await Promise.all([1, 2, 3, 4].map(() => resolve(QUERY)))
     for (const answer of answers)
       expect(decodeMessage(answer)).toMatchObject({ id: 0x1234, questions: [{ name: 'rEaL.test' }], answers: [{ data: '203.0.113.5' }] })
@@ -78,19 +81,30 @@ describe('UDP', () => {
   test('is not taken in by a wrong id, a wrong question, a query or another port', async () => {
     const stranger = createSocket('udp4')
     opened.push(() => stranger.close())
+    stranger.bind(0, '127.0.0.1')
+    await once(stranger, 'listening')
     const port = await udpServer((query, from, socket) => {
-      const send = (bytes: Uint8Array, by = socket): void => by.send(bytes, from.port, from.address)
+      const send = (bytes: Uint8Array): void => socket.send(bytes, from.port, from.address)
       const forged = answerTo(query, '6.6.6.6')
-      send(forged, stranger)
-      send(Uint8Array.from(forged, (byte, i) => (i === 1 ? byte ^ 1 : byte)))
-      send(Uint8Array.from(forged, (byte, i) => (i === 13 ? byte ^ 1 : byte)))
-      send(query)
-      send(Buffer.alloc(3))
-      setTimeout(() => send(answerTo(query, '203.0.113.5')), 30)
+      stranger.send(forged, from.port, from.address, () => {
+        send(Uint8Array.from(forged, (byte, i) => (i === 1 ? byte ^ 1 : byte)))
+        send(Uint8Array.from(forged, (byte, i) => (i === 13 ? byte ^ 1 : byte)))
+        send(query)
+        send(Buffer.alloc(3))
+        send(answerTo(query, '203.0.113.5')) // behind the others: loopback keeps the order
+      })
     })
-    const made = resolver([`udp://127.0.0.1:${port}`])
+    const made = resolver([`udp://127.0.0.1:${port}`], PATIENT) // a second attempt would bring the forgeries again
     expect(first(await made.resolve(QUERY))).toBe('203.0.113.5')
     expect(made.stats.mismatched).toBe(4)
+  })
+
+  test('a server without a route is passed over', async () => {
+    const good = await udpServer((query, from, socket) => socket.send(answerTo(query, '203.0.113.5'), from.port, from.address))
+    const { resolve } = resolver(['255.255.255.255', `127.0.0.1:${good}`], PATIENT) // connect(2) answers EACCES or ENETUNREACH
+    expect(first(await resolve(QUERY))).toBe('203.0.113.5')
+    const alone = resolver(['255.255.255.255'], PATIENT)
+    await expect(alone.resolve(QUERY)).rejects.toMatchObject({ code: 'ERR_TUN_DNS_TIMEOUT', cause: { syscall: 'connect' } })
   })
 
   test('goes to the next server after silence, a closed port and a refusal', async () => {
@@ -107,7 +121,7 @@ describe('UDP', () => {
     const port = await udpServer((query, from, socket) =>
       socket.send(Buffer.concat([query.subarray(0, 2), Buffer.from('81850000000000000000', 'hex')]), from.port, from.address),
     )
-    const answer = await resolver([`127.0.0.1:${port}`]).resolve(QUERY)
+    const answer = await resolver([`127.0.0.1:${port}`], PATIENT).resolve(QUERY)
     expect([answer[0], answer[1], answer[3] & 15, answer.length]).toEqual([0x12, 0x34, 5, QUERY.length])
   })
 
@@ -121,7 +135,7 @@ describe('UDP', () => {
 
   test('TC asks the same server again over TCP; without one the cut answer is passed on', async () => {
     const port = await udpServer((query, from, socket) => socket.send(answerTo(query, '6.6.6.6', 0x380), from.port, from.address))
-    const { resolve } = resolver([`127.0.0.1:${port}`])
+    const { resolve } = resolver([`127.0.0.1:${port}`], PATIENT)
     expect((await resolve(QUERY))[2] & 2).toBe(2)
     await tcpServer(port, query => answerTo(query, '203.0.113.5'))
     expect(first(await resolve(QUERY))).toBe('203.0.113.5')
@@ -131,7 +145,7 @@ describe('UDP', () => {
 test('TCP: framed, cut anywhere; a server that hangs up is passed over', async () => {
   const hangup = await tcpServer(0, () => null)
   const good = await tcpServer(0, query => answerTo(query, '203.0.113.5'))
-  expect(first(await resolver([`tcp://127.0.0.1:${hangup}`, `tcp://127.0.0.1:${good}`]).resolve(QUERY))).toBe('203.0.113.5')
+  expect(first(await resolver([`tcp://127.0.0.1:${hangup}`, `tcp://127.0.0.1:${good}`], PATIENT).resolve(QUERY))).toBe('203.0.113.5')
 })
 
 test('hooks make the sockets', async () => {
@@ -141,7 +155,7 @@ test('hooks make the sockets', async () => {
     await new Promise<void>(bound => socket.bind(0, '127.0.0.9', bound))
     return socket
   }
-  expect(first(await resolver([`127.0.0.1:${port}`], { connect: { udp } }).resolve(QUERY))).toBe('127.0.0.9')
+  expect(first(await resolver([`127.0.0.1:${port}`], { ...PATIENT, connect: { udp } }).resolve(QUERY))).toBe('127.0.0.9')
   const failing = resolver([`127.0.0.1:${port}`], { connect: { udp: async () => Promise.reject(new Error('no uplink')) } })
   await expect(failing.resolve(QUERY)).rejects.toMatchObject({ code: 'ERR_TUN_DNS_TIMEOUT', cause: { message: 'no uplink' } })
 })

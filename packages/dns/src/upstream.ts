@@ -157,10 +157,11 @@ export class Resolver {
       if (signal.aborted) return onAbort()
       signal.addEventListener('abort', onAbort, { once: true })
       // Connected: the kernel passes only the server's datagrams, and its ICMP refusals.
-      socket.connect(server.port, server.address, () => {
+      socket.connect(server.port, server.address, (error?: Error) => {
+        if (error) return end(error) // no route to it, for instance: Node hands it to the callback of 'connect'
         if (signal.aborted) return
-        socket.send(query, error => {
-          if (error) end(error)
+        socket.send(query, failure => {
+          if (failure) end(failure)
         })
       })
     })

@@ -41,7 +41,7 @@ createServer({ allowHalfOpen: true }, client => {
     open(client, said[3], said.subarray(4, 4 + length), said.readUInt16BE(4 + length), said.subarray(6 + length))
   }
   client.on('data', hear)
-}).listen(Number(port), address, () => console.log(`listening on ${address}:${port}`))
+}).listen({ port: Number(port), host: address, backlog: 4096 }, () => console.log(`listening on ${address}:${port}`))
 
 /** @param {import('node:net').Socket} client @param {number} type @param {Buffer} raw @param {number} port @param {Buffer} rest */
 function open(client, type, raw, port, rest) {

@@ -70,7 +70,7 @@ for (const address of process.argv.slice(2)) {
       behave(socket)
     })
     waiting++
-    server.listen({ port: PORTS[name], host: address, backlog: 2048 }, () => {
+    server.listen({ port: PORTS[name], host: address, backlog: 4096 }, () => {
       if (--waiting === 0) console.log('listening')
     })
   }

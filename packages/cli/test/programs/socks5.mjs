@@ -1,4 +1,4 @@
-// A SOCKS5 server for tests: node socks5.mjs PORT FROM4 FROM6 [USER:PASSWORD]   Says what is asked for; dials from FROM4 and FROM6. RFC 1928.
+// A SOCKS5 server for tests: node socks5.mjs PORT FROM4 FROM6 [USER:PASSWORD]   Says what is asked for. RFC 1928.
 
 import { createSocket } from 'node:dgram'
 import { lookup } from 'node:dns/promises'

@@ -108,7 +108,7 @@ export function openWindow(c: TcpConnection): boolean {
   if (c.tcp.overBudget) {
     c.tcp.hold(c)
     edge = seqAdd(c.rcvNxt, worth)
-    if (c.rcvQueue.length > 0 || seqDiff(edge, c.rcvAdv) < worth) return false
+    if (c.rcvQueue.length > 0 || seqDiff(edge, c.rcvAdv) < worth >> 1) return false
   }
   const advertised = seqDiff(c.rcvAdv, c.rcvNxt)
   c.rcvAdv = edge
