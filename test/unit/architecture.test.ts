@@ -16,6 +16,7 @@ const MAY_IMPORT: Record<string, string[]> = {
   'packages/config': [],
   'packages/device': ['@tun/stack', '@tun/native'],
   'packages/inbound': ['@tun/device', '@tun/stack', '@tun/dns', '@tun/config'],
+  'packages/cli': ['@tun/config', '@tun/device', '@tun/inbound', '@tun/native'],
 }
 
 interface Import {

@@ -15,8 +15,8 @@ export const EXEC_USAGE = `Usage: tun exec [options] [--] COMMAND [ARGUMENT…]
 Runs COMMAND in a network of its own whose only way out is a TUN that this program serves: nothing gets past it, whether
 the command knows of proxies or not, whether it is a script, a static binary or a tree of processes. Root is not needed.
 
-  --proxy URL     socks5://[user:password@]host[:port], or direct. Without it: direct, from this machine.
-                  Names go to the proxy as names: nothing is looked up here.
+  --proxy URL     socks5://[user:password@]host[:port], http://… or https://… (CONNECT: TCP only), or direct. Without it: direct,
+                  from this machine. Names go to the proxy as names: nothing is looked up here.
   --config FILE   a Clash file: its dns: section, and the way that its only rule, MATCH, names (else its first socks5 proxy).
                   --proxy comes before it.
   --pcap FILE     writes every packet to FILE, for wireshark or tcpdump -r

@@ -10,11 +10,13 @@ describe('--proxy', () => {
 
   it('never shows a password', () => {
     expect(wayOf('socks5://me:secret@proxy:1').name).toBe('socks5://proxy:1')
+    expect(wayOf('http://me:secret@proxy:3128').name).toBe('http://proxy:3128')
   })
 
   it.each([
     ['127.0.0.1:1080', 'write socks5://127.0.0.1:1080'],
-    ['http://127.0.0.1:8080', 'http:// is not supported; use socks5://host:port'],
+    ['ftp://127.0.0.1:8080', 'ftp:// is not supported; use socks5://host:port, http://host:port, or direct'],
+    ['http://', 'no proxy address; write http://'],
     ['socks5://', 'no proxy address'],
     ['socks5://host:port', 'no proxy address'],
   ])('%s is told what to write', (text, message) => {

@@ -2,7 +2,7 @@
 // ways for different destinations is refused: half of its rules would be a leak.
 
 import { clashBoolean, type DnsOptions, loadConfig } from '@tun/config'
-import { direct, type Outbound, socks5 } from '@tun/inbound'
+import { direct, httpConnect, type Outbound, socks5 } from '@tun/inbound'
 import { z } from 'zod'
 
 export interface Way {
@@ -27,11 +27,14 @@ export function wayOf(proxy: string | undefined): Way {
   if (proxy === undefined || /^direct(:\/\/)?$/i.test(proxy)) return DIRECT
   const scheme = /^([a-z][a-z0-9+.-]*):\/\//i.exec(proxy)?.[1].toLowerCase()
   if (scheme === undefined) throw new TypeError(`--proxy ${proxy}: a scheme is missing; write socks5://${proxy}`)
-  if (scheme !== 'socks5' && scheme !== 'socks5h') {
-    throw new TypeError(`--proxy: ${scheme}:// is not supported; use socks5://host:port, or direct`)
+  const http = scheme === 'http' || scheme === 'https'
+  if (!http && scheme !== 'socks5' && scheme !== 'socks5h') {
+    throw new TypeError(`--proxy: ${scheme}:// is not supported; use socks5://host:port, http://host:port, or direct`)
   }
   const url = URL.canParse(proxy) ? new URL(proxy) : undefined
-  if (url === undefined || url.hostname === '') throw new TypeError('--proxy: no proxy address; write socks5://[user:password@]host:port')
+  if (url === undefined || url.hostname === '')
+    throw new TypeError(`--proxy: no proxy address; write ${scheme}://[user:password@]host:port`)
+  if (http) return { name: `${scheme}://${url.host}`, outbound: httpConnect(url), isDirect: false }
   if (url.port === '') url.port = SOCKS_PORT
   return { name: `socks5://${url.host}`, outbound: socks5(url), isDirect: false }
 }

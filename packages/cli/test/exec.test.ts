@@ -7,7 +7,7 @@ import { join } from 'node:path'
 import { afterAll, beforeAll, describe, expect, it } from 'vitest'
 import { until } from '../../../scripts/lab/lab.mjs'
 import { describeSystem, lacking, ROOT } from '../../../test/system/requirements.js'
-import { ACCOUNT, PROXY_PORT, PROXY4, PROXY6, program, TUN, UDP_PORT, type User, WEB4, WEB6, World } from './world.js'
+import { ACCOUNT, HTTP_PROXY_PORT, PROXY_PORT, PROXY4, PROXY6, program, TUN, UDP_PORT, type User, WEB4, WEB6, World } from './world.js'
 
 const PROXY = ['--proxy', `socks5://127.0.0.1:${PROXY_PORT}`]
 const needs = { lab: true, peers: ['curl', 'setpriv', 'python3'], built: [TUN, join(ROOT, 'packages/cli/dist/main.js')] }
@@ -53,6 +53,17 @@ describeSystem('tun exec', needs, () => {
         'CONNECT v4.test:80',
         'CONNECT v4.test:80',
       ])
+    })
+
+    it('fetches through an HTTP proxy, by CONNECT, and is told what it refuses', async () => {
+      const before = world.httpProxy.lines.length
+      const way = ['exec', '--proxy', `http://127.0.0.1:${HTTP_PROXY_PORT}`]
+      const done = await world.run([...way, ...curl('-4', 'http://v4.test/')], { user })
+      expect(done.stderr).toBe('')
+      expect(done.stdout.toString()).toContain(`You come from ${PROXY4}`)
+      const refused = await world.run([...way, ...curl(`http://${WEB4}:9/`)], { user })
+      expect(refused.code).toBe(7) // curl: failed to connect
+      expect(world.httpProxy.lines.slice(before)).toEqual(['CONNECT v4.test:80', `CONNECT ${WEB4}:9`])
     })
 
     it.each([

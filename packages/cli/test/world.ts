@@ -13,6 +13,7 @@ export const PROXY4 = '203.0.113.99'
 export const PROXY6 = '2001:db8:1::99'
 const DNS = '203.0.113.53'
 export const PROXY_PORT = 1080
+export const HTTP_PROXY_PORT = 3128
 export const ACCOUNT = 'me:p@ss:w%rd'
 export const UDP_PORT = 7
 
@@ -33,6 +34,7 @@ export class World {
   readonly lab = new Lab()
   readonly machine: Namespace
   proxy!: Program
+  httpProxy!: Program
 
   constructor() {
     this.machine = this.lab.namespace('machine', { resolver: DNS })
@@ -48,9 +50,10 @@ export class World {
     const web = machine.start(process.execPath, [join(here, 'web-server.mjs'), world.lab.directory, WEB4, WEB6])
     const udp = machine.start(process.execPath, [program('udp-echo.mjs'), String(UDP_PORT), WEB4, WEB6])
     world.proxy = machine.start(process.execPath, [program('socks5.mjs'), String(PROXY_PORT), PROXY4, PROXY6])
+    world.httpProxy = machine.start(process.execPath, [program('http-proxy.mjs'), String(HTTP_PROXY_PORT), PROXY4, `v4.test=${WEB4}`])
     const other = machine.start(process.execPath, [program('socks5.mjs'), String(PROXY_PORT + 1), PROXY4, PROXY6, ACCOUNT])
     await Promise.all([names, web, udp].map(server => server.waitFor(/listening/)))
-    await Promise.all([world.proxy, other].map(server => server.waitFor(/listening/)))
+    await Promise.all([world.proxy, world.httpProxy, other].map(server => server.waitFor(/listening/)))
     return world
   }
 

@@ -4,6 +4,7 @@ export { type RejectReason, TunDatagram, TunFlow, TunSocket } from '@tun/stack'
 export type { ServiceAddress } from './address-match.js'
 export { createTunInbound } from './create-tun-inbound.js'
 export { type DirectOptions, direct, type Lookup, type ResolvedAddress } from './direct.js'
+export { type HttpConnectOptions, type HttpProxy, httpConnect } from './http-connect.js'
 export type { Limits, TunInboundOptions } from './options.js'
 export {
   type DatagramFlow,
@@ -16,5 +17,6 @@ export {
 } from './outbound.js'
 export { type RelayOptions, type RelayReason, type RelayResult, relay, type Upstream } from './relay.js'
 export { type DatagramRoute, type RelayDatagramsOptions, relayDatagrams } from './relay-datagrams.js'
+export type { Listener } from './services.js'
 export * from './socks5.js'
-export { type Listener, type SocketHandler, type SocketServer, TunInbound, type TunInboundEvents } from './tun-inbound.js'
+export { type SocketHandler, type SocketServer, TunInbound, type TunInboundEvents } from './tun-inbound.js'
