@@ -47,10 +47,14 @@ function build() {
 
 const stale = isStale()
 if (!stale && loads()) process.exit(0)
-if (stale) rmSync(path.join(root, 'build', 'Release'), { recursive: true, force: true })
-if (build()) {
-  recordFingerprint()
-  process.exit(0)
+try {
+  if (stale) rmSync(path.join(root, 'build', 'Release'), { recursive: true, force: true })
+  if (build()) {
+    recordFingerprint()
+    process.exit(0)
+  }
+} catch (error) {
+  process.stderr.write(`@tun/native: ${error.message}\n`) // a tree that cannot be written
 }
 const cure =
   process.platform === 'linux'

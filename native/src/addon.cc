@@ -136,6 +136,8 @@ class TunObject final : public Napi::ObjectWrap<TunObject> {
     }
     if (headers.length == 0) return throwArgument(env, "headers are detached");
     if (count > capacity || first > count) return throwArgument(env, "rows are beyond capacity");
+    // Before room is made for them: an array may claim four thousand million.
+    if (pieceTotal > pieceCapacity) return throwArgument(env, "pieces are beyond their capacity");
 
     // Pieces of rows that are already out are not looked at: their owners may have them back.
     Batch batch(reinterpret_cast<int32_t*>(table.data), capacity, pieceCapacity);

@@ -17,8 +17,8 @@ enum GsoType : int32_t { GSO_NONE = 0, GSO_TCP4 = 1, GSO_TCP6 = 2, GSO_UDP = 3 }
 /** The largest IPv6 packet without a jumbogram option: 40 + 65,535. */
 constexpr size_t MAX_PACKET = 65575;
 
-/** A read is only begun with this much room in the slab: the largest IPv4 packet, a vnet header and alignment. */
-constexpr size_t READ_ROOM = 65535 + 64;
+/** A read is only begun with this much room in the slab: the largest packet, the largest vnet header (64) and alignment. */
+constexpr size_t READ_ROOM = MAX_PACKET + 64 + 15;
 
 class Batch {
  public:

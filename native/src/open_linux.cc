@@ -16,6 +16,7 @@
 #include <sys/un.h>
 #include <unistd.h>
 
+#include <system_error>
 #include <thread>
 
 #include "tun_linux.h"
@@ -74,10 +75,14 @@ bool setNonBlocking(int fd, bool& wasBlocking) {
 /** A datagram socket in the network namespace `ns`, made by a thread which goes there and ends. */
 int socketIn(int ns) {
   int made = -1;
-  std::thread visitor([&] {
-    if (setns(ns, CLONE_NEWNET) == 0) made = ::socket(AF_INET, SOCK_DGRAM | SOCK_CLOEXEC, 0);
-  });
-  visitor.join();
+  try {
+    std::thread visitor([&] {
+      if (setns(ns, CLONE_NEWNET) == 0) made = ::socket(AF_INET, SOCK_DGRAM | SOCK_CLOEXEC, 0);
+    });
+    visitor.join();
+  } catch (const std::system_error&) {
+    // EAGAIN: no thread to be had. N-API would end the process with it; without the socket, MTU and up-state are not known.
+  }
   return made;
 }
 

@@ -315,6 +315,8 @@ describe('arguments', () => {
     expect(() => tun.write(detached, table, 4, 0, 0, 1, [])).toThrow(refused)
     expect(() => tun.write(slab, table, 4, 1, 0, 1, [])).toThrow(refused)
     expect(() => tun.write(slab, table, 4, 0, 0, 1, [1 as never])).toThrow(refused)
+    const claims = Object.assign([] as Uint8Array[], { length: 2 ** 32 - 1 })
+    expect(() => tun.write(slab, table, 4, 0, 0, 0, claims)).toThrow(refused)
     expect(() => tun.read.call({} as never, slab, 0, table, 0, 4)).toThrow(TypeError)
   })
 

@@ -43,7 +43,7 @@ const OPTIONS: LoadOptions = {
   file: 'config.yaml',
   platform: 'linux',
   sections: { proxies, rules: z.array(z.string()).default([]) },
-  known: ['mode', 'mixed-port'],
+  known: ['mode', 'mixed-port', 'dns.listen'],
 }
 
 /** Everything that is said about a text, a line a finding. */
@@ -169,6 +169,7 @@ rules: MATCH,s5
       "interface name 'averyverylongtunname' has 20 bytes, at most 15 are possible: e.g. dev://averyverylongtu",
     ],
     ['dev://averyverylongtun', "interface name 'averyverylongtun' has 16 bytes, at most 15 are possible: e.g. dev://averyverylongtu"],
+    ['dev://ééééééééé', "interface name 'ééééééééé' has 18 bytes, at most 15 are possible: e.g. dev://ééééééé"],
     ['dev://a/b', "'a/b' is no interface name: no '/', ':', '%' (but %d) or spaces, not '.' or '..'"],
     ['dev://..', "'..' is no interface name: no '/', ':', '%' (but %d) or spaces, not '.' or '..'"],
     ['fd://x', "fd:// needs the number of an open file descriptor, got 'x': e.g. fd://5"],
@@ -255,6 +256,15 @@ proxies:
 })
 
 describe('warnings', () => {
+  test('a key that is read is acted on, or it is said that it is not', () => {
+    expect(said('tun:\n  dns-listen: 0.0.0.0:53\ndns:\n  enable: no\n  listen: 0.0.0.0:1053')).toEqual([
+      "c:4:11: warning: dns.enable: does not turn off 'tun.dns-listen', which answers DNS on the TUN: remove 'dns-listen' for that",
+      "c:5:3: warning: dns.listen: known to Clash/mihomo, not acted on yet: 'dns-listen' under 'tun:' answers DNS on the TUN",
+    ])
+    expect(said('tun:\n  dns-listen: 0.0.0.0:53\ndns:\n  nameserver: [1.1.1.1]')).toEqual([])
+    expect(said('dns:\n  enable: false')).toEqual([])
+  })
+
   test('for what is known and not acted on, unknown, or unwise; the program runs', () => {
     expect(
       said(`allow-lan: false

@@ -44,6 +44,7 @@ export function loadConfig<S extends Record<string, ZodType>>(text: string, opti
   checkTopKeys(root, new Set([...Object.keys(sections), ...known]), source, report)
   const tun = readTun(root.tun ?? {}, known, platform, report)
   const dns = readDns(root.dns ?? {}, known, report)
+  if (tun?.['dns-listen'] !== undefined) checkDisabled(root.dns, report)
   const values = Object.fromEntries(
     Object.entries(sections).map(([key, schema]) => [key, read(schema, root[key] ?? undefined, [key], report)]),
   )
@@ -98,7 +99,15 @@ function readDns(raw: unknown, known: readonly string[], report: Report): DnsOpt
   if (!section) return undefined
   checkKeys(section, 'dns', Object.keys(dnsSchema.shape), DNS_KEYS, known, report)
   const dns = read(dnsSchema, section, ['dns'], report)
-  return dns && checkDns(dns, report)
+  return dns && checkDns(dns, known, report)
+}
+
+/** `enable: false` is not taken for what it does not do. Left out it means nothing. */
+function checkDisabled(dns: unknown, report: Report): void {
+  const enable = clashBoolean.safeParse((dns as { enable?: unknown } | null | undefined)?.enable)
+  if (enable.success && !enable.data) {
+    report.warning(['dns', 'enable'], "does not turn off 'tun.dns-listen', which answers DNS on the TUN", "remove 'dns-listen' for that")
+  }
 }
 
 /** A section's keys and values; one without a value (`fake-ip-filter:`) is as good as absent, as in Clash. */

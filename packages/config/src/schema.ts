@@ -33,7 +33,7 @@ export const DNS_DEFAULTS = {
 export const dnsSchema = z.object({
   enable: clashBoolean.default(DNS_DEFAULTS.enable).describe('Answer DNS.'),
   ipv6: clashBoolean.default(DNS_DEFAULTS.ipv6).describe('false: AAAA is answered empty.'),
-  listen: listenAddress.optional().describe('A real socket of the host to answer DNS on as well.'),
+  listen: listenAddress.optional().describe('A real socket of the host to answer DNS on as well: not acted on yet.'),
   'enhanced-mode': z.enum(['fake-ip', 'redir-host', 'normal']).default(DNS_DEFAULTS['enhanced-mode']),
   'fake-ip-range': cidr(4, 30, '198.18.0.1/16').default(DNS_DEFAULTS['fake-ip-range']).describe('IPv4 range of fake addresses.'),
   'fake-ip-range6': cidr(6, 126, 'fc00::/18').optional().describe('IPv6 range of fake addresses.'),
@@ -89,13 +89,16 @@ export function checkTun(tun: TunOptions, wanted: boolean, platform: NodeJS.Plat
 }
 
 /** Leaves out what we do not act on yet, with a warning each. */
-export function checkDns(dns: DnsOptions, report: Report): DnsOptions {
+export function checkDns(dns: DnsOptions, known: readonly string[], report: Report): DnsOptions {
   const keep = (key: 'nameserver' | 'default-nameserver' | 'fake-ip-filter', unusedOf: (value: string) => string | undefined): string[] =>
     dns[key].filter((value, i) => {
       const unused = unusedOf(value)
       if (unused !== undefined) report.warning(['dns', key, i], unused)
       return unused === undefined
     })
+  if (dns.listen !== undefined && !known.includes('dns.listen')) {
+    report.warningAtKey(['dns', 'listen'], 'known to Clash/mihomo, not acted on yet', "'dns-listen' under 'tun:' answers DNS on the TUN")
+  }
   if (dns['fake-ip-range6'] !== undefined && !dns.ipv6) report.warningAtKey(['dns', 'fake-ip-range6'], 'has no effect', "add 'ipv6: true'")
   return {
     ...dns,

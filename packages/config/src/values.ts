@@ -46,9 +46,17 @@ function deviceName(name: string): Fault {
   if (name === '') return { message: 'dev:// needs the name of an interface', hint: 'e.g. dev://tun0' }
   const bytes = Buffer.byteLength(name)
   if (bytes > 15)
-    return { message: `interface name '${name}' has ${bytes} bytes, at most 15 are possible`, hint: `e.g. dev://${name.slice(0, 15)}` }
-  if (!isName(name)) return { message: `'${name}' is no interface name`, hint: "no '/', ':', '%' (but %d) or spaces, not '.' or '..'" }
+    return { message: `interface name ${show(name)} has ${bytes} bytes, at most 15 are possible`, hint: `e.g. dev://${cut(name)}` }
+  if (!isName(name)) return { message: `${show(name)} is no interface name`, hint: "no '/', ':', '%' (but %d) or spaces, not '.' or '..'" }
   return undefined
+}
+
+/** As much of it as is possible, in whole characters. */
+function cut(name: string): string {
+  return Buffer.from(name)
+    .subarray(0, 15)
+    .toString()
+    .replace(/\uFFFD$/, '')
 }
 
 function isName(name: string): boolean {

@@ -1,4 +1,4 @@
-// Owns: which destinations a service stands for: an address, a CIDR or everything, at one port or at all; the most specific wins.
+// Owns: which destinations a service stands for: an address, a CIDR or everything, at one port or at all.
 
 import { networkInterfaces } from 'node:os'
 import { type AddressWords, isLoopback, isMapped, parseAddress } from '@tun/stack'
@@ -24,8 +24,7 @@ export function matcher({ address, port = 0 }: ServiceAddress): Matcher {
   const [text, prefix, more] = address.split('/')
   const words = parseAddress(text)
   if (words === null || more !== undefined) throw bad(`'${address}' is neither an address nor a CIDR`)
-  if (isLoopback(...words))
-    throw bad(`'${address}' is local to the host: its kernel answers there itself. Use e.g. 198.18.0.2`, 'ERR_TUN_LOCAL_ADDRESS')
+  if (isLoopback(...words)) throw localAddressError(address)
   const v4 = isMapped(words[0], words[1], words[2])
   const most = v4 ? 32 : 128
   const bits = prefix === undefined ? most : Number(prefix)
@@ -59,24 +58,10 @@ export function isOfThisHost(address: string): boolean {
 
 const mask = (bits: number): number => (bits <= 0 ? 0 : bits >= 32 ? -1 : -1 << (32 - bits))
 
-function bad(message: string, code = 'ERR_TUN_ADDRESS'): TypeError & { code: string } {
-  return Object.assign(new TypeError(message), { code })
+export function localAddressError(address: string): TypeError & { code: string } {
+  return bad(`'${address}' is local to the host: its kernel answers there itself. Use e.g. 198.18.0.2`, 'ERR_TUN_LOCAL_ADDRESS')
 }
 
-/** The most specific entry for a destination: longest prefix first, a port before all ports. */
-export function best<T extends { readonly matcher: Matcher }>(
-  entries: readonly T[],
-  port: number,
-  w0: number,
-  w1: number,
-  w2: number,
-  w3: number,
-): T | undefined {
-  let found: T | undefined
-  for (const entry of entries) {
-    const m = entry.matcher
-    if ((m.port !== 0 && m.port !== port) || !m.matches(w0, w1, w2, w3)) continue
-    if (found === undefined || m.bits > found.matcher.bits || (m.bits === found.matcher.bits && m.port > found.matcher.port)) found = entry
-  }
-  return found
+function bad(message: string, code = 'ERR_TUN_ADDRESS'): TypeError & { code: string } {
+  return Object.assign(new TypeError(message), { code })
 }

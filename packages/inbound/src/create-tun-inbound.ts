@@ -2,36 +2,47 @@
 
 import { randomFillSync } from 'node:crypto'
 import { markAsUntransferable } from 'node:worker_threads'
-import { parseDns, parseTun } from '@tun/config'
+import { type Diagnostic, formatDiagnostic, parseDns, parseTun } from '@tun/config'
 import { openTun } from '@tun/device'
 import { type Device, SlabPool, Stack } from '@tun/stack'
-import { matcher } from './address-match.js'
+import { isOfThisHost, localAddressError, matcher } from './address-match.js'
 import { NameService } from './name-service.js'
 import { checkLimits, type TunInboundOptions } from './options.js'
 import { TunInbound } from './tun-inbound.js'
 
 /**
  * Opens a TUN (or takes `device`) and answers its inbound, which emits 'connection' and 'datagram'. Attach your listeners in the same tick.
- * @throws ConfigError ERR_TUN_CONFIG (a bad key), RangeError ERR_TUN_LIMIT, TunError (the device: `code`, `hint`), the signal's reason if it has
- * aborted
+ * Keys that are unknown or not acted on are told as 'warning'.
+ * @throws ConfigError ERR_TUN_CONFIG (a bad key), RangeError ERR_TUN_LIMIT, TypeError ERR_TUN_LOCAL_ADDRESS (`dns-listen`), TunError (the
+ * device: `code`, `hint`), the signal's reason if it has aborted
  */
 export async function createTunInbound(options: TunInboundOptions): Promise<TunInbound> {
   options.signal?.throwIfAborted()
   const limits = checkLimits(options.limits ?? {})
   const { handler, ...dnsSection } = options.dns ?? {}
   const enable = options.device === undefined && (options.tun?.enable ?? true)
-  const tun = parseTun({ ...options.tun, enable })
-  const dns = parseDns(dnsSection)
-  const listen = tun['dns-listen']
-  const names = new NameService(dns, handler, listen !== undefined)
-  const dnsMatcher = listen === undefined ? null : matcher(splitHostPort(listen))
-  const device = options.device ?? openDevice(tun)
+  const warnings: string[] = []
+  const onWarning = (warning: Diagnostic) => void warnings.push(formatDiagnostic({ ...warning, severity: 'error' })) // the event says which
+  const tun = parseTun({ ...options.tun, enable }, { onWarning })
+  const dns = parseDns(dnsSection, { onWarning, known: ['dns.listen'] }) // whoever has read it from a file was told then
   const routed = options.device === undefined && tun['device-url']?.startsWith('dev://') === true
-  const stack = new Stack(
-    { ...limits, mtu: device.mtu, offload: device.offload, udpTimeout: tun['udp-timeout'] * 1000 },
-    { random32, slabs: new SlabPool({ onNew: slab => markAsUntransferable(slab.bytes.buffer) }) },
-  )
-  return new TunInbound({ device, stack, names, dnsMatcher, routed, signal: options.signal })
+  const listen = tun['dns-listen'] === undefined ? null : splitHostPort(tun['dns-listen'])
+  if (listen === null && handler) warnings.push("dns.handler: is never asked: add 'dns-listen' to 'tun', e.g. 0.0.0.0:53")
+  const dnsMatcher = listen && matcher(listen)
+  if (listen && routed && isOfThisHost(listen.address)) throw localAddressError(listen.address)
+  const names = new NameService(dns, handler, listen !== null)
+  if (listen) names.fakeIp?.reserve(listen.address) // or a name would lead to the server
+  const device = options.device ?? openDevice(tun)
+  try {
+    const stack = new Stack(
+      { ...limits, mtu: device.mtu, offload: device.offload, udpTimeout: tun['udp-timeout'] * 1000 },
+      { random32, slabs: new SlabPool({ onNew: slab => markAsUntransferable(slab.bytes.buffer) }) },
+    )
+    return new TunInbound({ device, stack, names, dnsMatcher, routed, warnings, signal: options.signal })
+  } catch (error) {
+    if (options.device === undefined) device.close() // nobody else could
+    throw error
+  }
 }
 
 function openDevice(tun: ReturnType<typeof parseTun>): Device {

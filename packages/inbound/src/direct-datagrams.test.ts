@@ -84,6 +84,18 @@ test('only so many datagrams wait for a name; a failed lookup is asked again', a
   expect(asked).toBe(2)
 })
 
+test('what waits for names is a megabyte at most, however many names; a failed lookup gives its part back', async () => {
+  const failing: ((_: Error) => void)[] = []
+  const flow = await associate({ lookup: () => new Promise<never>((_, reject) => failing.push(reject)) })
+  const big = Buffer.alloc(65_000)
+  const to = (i: number): Destination => ({ address: '198.18.0.1', port: 9, family: 4, host: `h${i}.example.org` })
+  const sent = Array.from({ length: 40 }, (_, i) => flow.send(big, to(i)))
+  expect(sent.filter(Boolean).length).toBe(16)
+  failing[0](new Error('no'))
+  await new Promise(setImmediate)
+  expect([flow.send(big, to(100)), flow.send(big, to(101))]).toEqual([true, false])
+})
+
 test('a closed one sends nothing, says so, and tells that it ended', async () => {
   const flow = await associate()
   flow.close()

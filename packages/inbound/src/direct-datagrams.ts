@@ -29,6 +29,8 @@ class DirectDatagrams implements DatagramOutbound {
   private socket6: Socket | undefined
   private receive: (payload: Buffer, from: Endpoint) => void = () => {}
   private readonly names = new Map<string, Name>()
+  /** Of datagrams that wait for a name. */
+  private waitingBytes = 0
 
   constructor(private readonly options: DirectOptions & { lookup: Lookup }) {
     this.closed = new Promise(resolve => {
@@ -45,12 +47,10 @@ class DirectDatagrams implements DatagramOutbound {
     if (to.host === undefined) return this.sendTo(payload, to.address, to.port)
     const known = this.names.get(to.host)
     if (known?.address) return this.sendTo(payload, known.address, to.port)
-    if (known === undefined) {
-      this.lookUp(to.host, { address: '', waiting: [[payload, to.port]] })
-      return true
-    }
-    if (known.waiting.length >= MAX_WAITING) return false
-    known.waiting.push([payload, to.port])
+    if (this.waitingBytes + payload.length > MAX_QUEUED || (known?.waiting.length ?? 0) >= MAX_WAITING) return false
+    this.waitingBytes += payload.length
+    if (known) known.waiting.push([payload, to.port])
+    else this.lookUp(to.host, { address: '', waiting: [[payload, to.port]] })
     return true
   }
 
@@ -68,18 +68,33 @@ class DirectDatagrams implements DatagramOutbound {
   }
 
   private lookUp(host: string, name: Name): void {
-    if (this.names.size >= MAX_NAMES) this.names.delete(this.names.keys().next().value!)
+    if (this.names.size >= MAX_NAMES) this.forget(this.names.keys().next().value!)
     this.names.set(host, name)
     this.options.lookup(host).then(
       found => {
         if (this.isClosed || this.names.get(host) !== name) return
-        if (found.length === 0) return void this.names.delete(host)
+        if (found.length === 0) return this.forget(host)
         name.address = found[0].address
-        for (const [payload, port] of name.waiting) this.sendTo(payload, name.address, port)
-        name.waiting = []
+        for (const [payload, port] of this.release(name)) this.sendTo(payload, name.address, port)
       },
-      () => this.names.delete(host), // what waited is lost, as on any network; the next datagram asks again
+      () => {
+        if (this.names.get(host) === name) this.forget(host)
+      },
     )
+  }
+
+  /** What waited is lost, as on any network; the next datagram asks again. */
+  private forget(host: string): void {
+    const name = this.names.get(host)
+    if (name) this.release(name)
+    this.names.delete(host)
+  }
+
+  private release(name: Name): Name['waiting'] {
+    const { waiting } = name
+    name.waiting = []
+    for (const [payload] of waiting) this.waitingBytes -= payload.length
+    return waiting
   }
 
   private sendTo(payload: Uint8Array, address: string, port: number): boolean {

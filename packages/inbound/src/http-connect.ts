@@ -1,4 +1,5 @@
-// Owns: CONNECT through an HTTP/1.1 proxy, plain or over TLS. Read RFC 9110 §9.3.6 (CONNECT), §11.7 (proxy authentication), RFC 9112 §3.2.3.
+// Owns: CONNECT through an HTTP/1.1 proxy, plain or over TLS. Read RFC 9110 §9.3.6 (CONNECT), §11.7 (proxy authentication), RFC 9112
+// §3.2.3.
 
 import type { Socket } from 'node:net'
 import { connect as connectTls } from 'node:tls'
@@ -39,11 +40,13 @@ const CODES: Record<number, string> = {
 }
 
 /**
- * An outbound through an HTTP proxy: `httpConnect('http://user:password@127.0.0.1:3128')`, or `https://…` for TLS to the proxy. A destination with a
- * `host` is asked for by that name. It carries TCP only. Streams are exactly `net.Socket`s, or TLSSockets for `https://`.
+ * An outbound through an HTTP proxy: `httpConnect('http://user:password@127.0.0.1:3128')`, or `https://…` for TLS to the proxy. A
+ * destination with a `host` is asked for by that name. It carries TCP only. Streams are exactly `net.Socket`s, or TLSSockets for
+ * `https://`.
  *
- * Errors by `code`: those of connect(2) when the proxy is out of reach; ETIMEDOUT if it stays silent; EPROTO if it speaks something else; its refusals as
- * EACCES (401, 403, 407), EHOSTUNREACH (404, 503), ECONNREFUSED (502), ETIMEDOUT (504), EOPNOTSUPP (405), ECONNRESET (all else).
+ * Errors by `code`: those of connect(2) when the proxy is out of reach; ETIMEDOUT if it stays silent; EPROTO if it speaks something else;
+ * its refusals as EACCES (401, 403, 407), EHOSTUNREACH (404, 503), ECONNREFUSED (502), ETIMEDOUT (504), EOPNOTSUPP (405), ECONNRESET (all
+ * else).
  * @throws TypeError ERR_TUN_PROXY_URL, RangeError ERR_TUN_PROXY_CREDENTIALS
  */
 export function httpConnect(proxy: string | URL | HttpProxy, options: HttpConnectOptions = {}): Outbound {

@@ -1,11 +1,14 @@
-// Owns: reading a net.Socket into chunks that go on by reference. Node's own way makes a fresh 64 KiB buffer for every read: cold memory and
-// garbage. Here a socket that is idle or slow reads into one buffer shared by all (and is copied out of it), a fast one into chunks of a pool.
+// Owns: reading a net.Socket into chunks that go on by reference. Node's own way makes a fresh 64 KiB buffer for every read: cold memory
+// and garbage. Here a socket that is idle or slow reads into one buffer shared by all (and is copied out of it), a fast one into chunks of
+// a pool.
 // Read first: the `onread` option of net.connect, and onStreamRead in Node's lib/internal/stream_base_commons.js.
 
 import type { OnReadOpts, Socket } from 'node:net'
 import type { Owner } from '@tun/stack'
 
-/** Largest multiple of an Ethernet-sized segment (1,448 bytes with timestamps) that fits in one IP packet: one read is one super-segment. */
+/**
+ * Largest multiple of an Ethernet-sized segment (1,448 bytes with timestamps) that fits in one IP packet: one read is one super-segment.
+ */
 const CHUNK_BYTES = 45 * 1448
 /** A read this large makes the next one go to a chunk. */
 const FAST = CHUNK_BYTES / 2
@@ -17,7 +20,9 @@ type Bytes = Uint8Array<ArrayBuffer>
 
 /** Who takes what was read. */
 export interface ReadSink {
-  /** `bytes` up to `length` are borrowed for the call if `owner` is null; else they may be kept with `owner.retain()`. False: stop reading. */
+  /**
+   * `bytes` up to `length` are borrowed for the call if `owner` is null; else they may be kept with `owner.retain()`. False: stop reading.
+   */
   read(bytes: Bytes, length: number, owner: Owner | null): boolean
 }
 

@@ -237,6 +237,23 @@ describe('waiting', () => {
     expect(outbound.associations[0].sent).toHaveLength(20)
   })
 
+  test('however many destinations wait, a flow holds 256 KiB, and what has left makes room', async () => {
+    const outbound = new FakeOutbound()
+    const slow = held()
+    const { flow } = start(async () => {
+      await slow.gate
+      return outbound
+    })
+    const kilobytes = Buffer.alloc(16 * 1024 - 256).toString()
+    for (let port = 1; port <= 1000; port++) flow.says(kilobytes, real(1, port))
+    slow.open()
+    await settled()
+    expect(outbound.associations[0].sent.length).toBe(16)
+    flow.says('x', real(2))
+    await settled()
+    expect(outbound.associations[0].sent.length).toBe(17)
+  })
+
   test('only 64 datagrams wait, and only 256 KiB', async () => {
     const outbound = new FakeOutbound()
     const slow = held()
@@ -246,12 +263,12 @@ describe('waiting', () => {
     flow.says('y'.repeat(200_000), fake(1))
     flow.says('y'.repeat(200_000), fake(1))
     await settled()
-    flow.says('y'.repeat(62_000), fake(1))
+    flow.says('y'.repeat(45_000), fake(1))
     slow.open()
     await settled()
     const [ofReal, ofFake] = outbound.associations
     expect(ofReal.sent).toHaveLength(64)
-    expect(ofFake.sent.map(line => line.length)).toEqual([200_015, 62_015])
+    expect(ofFake.sent.map(line => line.length)).toEqual([200_015, 45_015])
   })
 
   test('a destination is asked about once, while the route is not known and after', async () => {

@@ -1,6 +1,6 @@
 // Owns: relayDatagrams(): everything one UDP flow sends, carried on by outbounds, and what comes back, from its true source.
-// All real destinations of a flow share one association per outbound (endpoint-independent mapping, RFC 4787 §4.1); each fake address has one
-// of its own, because an answer bears a real source and only the association tells which fake address the application is waiting for.
+// All real destinations of a flow share one association per outbound (endpoint-independent mapping, RFC 4787 §4.1); each fake address has
+// one of its own, because an answer bears a real source and only the association tells which fake address the application is waiting for.
 
 import type { Buffer } from 'node:buffer'
 import type { TunFlow } from '@tun/stack'
@@ -13,9 +13,11 @@ export type DatagramRoute = (to: Destination) => Outbound | null | Promise<Outbo
 const MAX_PATHS = 1024
 /** Associations of one flow; the one that has been idle for longest makes room. */
 const MAX_LINES = 64
-/** What waits for an association or a route, per line. */
+/** Datagrams that wait for an association or a route, for each. */
 const MAX_WAITING = 64
+/** All that wait, of one flow; a datagram counts for at least what its objects cost. */
 const MAX_WAITING_BYTES = 256 * 1024
+const WAITING_COST = 256
 /** A route or association that failed rejects for this long before it is tried again. */
 const RETRY = 1000 // ms
 
@@ -31,19 +33,28 @@ export function relayDatagrams(flow: TunFlow, route: Outbound | DatagramRoute, o
   flow.on('close', () => relay.close())
 }
 
+/** What all that waits of one flow holds. */
+interface Held {
+  bytes: number
+}
+
 class Waiting {
   private readonly items: { payload: Buffer; to: Destination }[] = []
-  private bytes = 0
+
+  constructor(private readonly held: Held) {}
 
   add(payload: Buffer, to: Destination): void {
-    if (this.items.length >= MAX_WAITING || this.bytes + payload.length > MAX_WAITING_BYTES) return // dropped, as a full queue would
+    const bytes = WAITING_COST + payload.length
+    if (this.items.length >= MAX_WAITING || this.held.bytes + bytes > MAX_WAITING_BYTES) return // dropped, as a full queue would
     this.items.push({ payload, to })
-    this.bytes += payload.length
+    this.held.bytes += bytes
   }
 
   drain(take: (payload: Buffer, to: Destination) => void): void {
-    this.bytes = 0
-    for (const { payload, to } of this.items.splice(0)) take(payload, to)
+    for (const { payload, to } of this.items.splice(0)) {
+      this.held.bytes -= WAITING_COST + payload.length
+      take(payload, to)
+    }
   }
 }
 
@@ -53,7 +64,11 @@ class Path {
   line: Line | null = null
   /** Until then datagrams are rejected; 0: they wait for the route. */
   rejectsUntil = 0
-  readonly waiting = new Waiting()
+  readonly waiting: Waiting
+
+  constructor(held: Held) {
+    this.waiting = new Waiting(held)
+  }
 
   get over(): boolean {
     return this.line === null ? this.rejectsUntil > 0 && performance.now() >= this.rejectsUntil : this.line.over
@@ -63,6 +78,7 @@ class Path {
 class FlowRelay {
   private readonly paths = new Map<string, Path>()
   private readonly lines: Line[] = []
+  private readonly held: Held = { bytes: 0 }
   private closed = false
 
   constructor(
@@ -88,7 +104,7 @@ class FlowRelay {
   }
 
   private findPath(key: string, to: Destination): Path {
-    const path = new Path()
+    const path = new Path(this.held)
     this.paths.delete(key) // a new one is the newest
     if (this.paths.size >= MAX_PATHS) this.paths.delete(this.paths.keys().next().value as string)
     this.paths.set(key, path)
@@ -120,7 +136,7 @@ class FlowRelay {
     if (known >= 0 && !this.lines[known].over) return this.lines[known]
     if (known >= 0) this.lines.splice(known, 1)
     else if (this.lines.length === MAX_LINES) this.closeIdlest()
-    const line = new Line(this.flow, through, fakeAddress, error => this.failed(error, to))
+    const line = new Line(this.flow, through, fakeAddress, this.held, error => this.failed(error, to))
     this.lines.push(line)
     return line
   }
@@ -137,7 +153,7 @@ class Line {
   /** It has ended, or has failed long enough ago. */
   over = false
   usedAt = performance.now()
-  private readonly waiting = new Waiting()
+  private readonly waiting: Waiting
   private readonly controller = new AbortController()
   private outbound: DatagramOutbound | null = null
   private isFailed = false
@@ -147,8 +163,10 @@ class Line {
     readonly through: Outbound,
     /** null: for all real destinations. */
     readonly fakeAddress: string | null,
+    held: Held,
     private readonly failed: (error: Error) => void,
   ) {
+    this.waiting = new Waiting(held)
     void this.open()
   }
 
@@ -162,6 +180,7 @@ class Line {
   close(): void {
     this.over = true
     this.controller.abort()
+    this.waiting.drain(() => {})
     this.outbound?.close()
   }
 

@@ -164,7 +164,7 @@ describe('bytes', () => {
     await atRest(w)
   })
 
-  test('a socket whose Duplex is half full, and an upstream that is slower: order is kept, nothing stays behind in the Duplex', async () => {
+  test('a socket whose Duplex is half full, and a slower upstream: order is kept, nothing stays behind in the Duplex', async () => {
     await using w = await world()
     const stranger = new Stranger()
     const data = bytes(900_000)

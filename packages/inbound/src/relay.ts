@@ -48,9 +48,9 @@ const HALF_CLOSE_TIMEOUT = 60_000 // Linux tcp_fin_timeout, here as an idle time
 const ignore = () => {}
 
 /**
- * Carries `socket` to `upstream`, which may be a function that dials: it is called at once, unless the application is gone already, with a signal
- * that aborts when it goes. A pending socket is accepted once the upstream is there; if dialling fails it is rejected by the error's `code`.
- * Never rejects for what the network does. Owns both ends from the call on.
+ * Carries `socket` to `upstream`, which may be a function that dials: it is called at once, unless the application is gone already, with a
+ * signal that aborts when it goes. A pending socket is accepted once the upstream is there; if dialling fails it is rejected by the error's
+ * `code`. Never rejects for what the network does. Owns both ends from the call on.
  */
 export async function relay(socket: TunSocket, upstream: Upstream, options: RelayOptions = {}): Promise<RelayResult> {
   socket.on('error', ignore)

@@ -1,5 +1,5 @@
-// Owns: the handshake with a SOCKS5 proxy, for CONNECT and UDP ASSOCIATE. Read RFC 1928 §3, §4, §6 and RFC 1929; their messages are small, so one state machine
-// reads them from whatever pieces arrive: greeting → (password) → request → stream.
+// Owns: the handshake with a SOCKS5 proxy, for CONNECT and UDP ASSOCIATE. Read RFC 1928 §3, §4, §6 and RFC 1929; their messages are small,
+// so one state machine reads them from whatever pieces arrive: greeting → (password) → request → stream.
 
 import type { Socket } from 'node:net'
 import { connectTcp, guard, type Lookup } from './direct.js'

@@ -21,12 +21,13 @@ import {
   type UdpFlow,
   UdpPort,
 } from '@tun/stack'
-import { best, isOfThisHost, type Matcher, matcher, type ServiceAddress } from './address-match.js'
+import { isOfThisHost, localAddressError, type Matcher, matcher, type ServiceAddress } from './address-match.js'
 import { connectionsOf } from './connection-queue.js'
 import { answerDatagram, serveStream } from './dns-hijack.js'
 import { attempt, decide, ReportingEmitter } from './emitter.js'
 import { FakePins } from './fake-pins.js'
 import type { NameService } from './name-service.js'
+import { type Listener, Services } from './services.js'
 
 export interface TunInboundEvents {
   /** A connection asks to be accepted. A listener that throws or rejects has it refused. */
@@ -37,7 +38,7 @@ export interface TunInboundEvents {
   flow: (flow: TunFlow) => unknown
   /** The device failed (the inbound is closed then), or a listener did (`flow` says whose). */
   error: (error: Error & { code?: string; flow?: TunSocket | TunFlow | TunDatagram }) => void
-  /** Worth a line in a log: the NIC is down, the machine slept. */
+  /** Worth a line in a log: a key that is not acted on, the NIC is down, the machine slept. */
   warning: (message: string) => void
   close: () => void
 }
@@ -50,15 +51,6 @@ export interface SocketServer {
 }
 export type SocketHandler = (socket: TunSocket) => unknown
 
-export interface Listener {
-  close(): void
-}
-
-interface Service {
-  readonly matcher: Matcher
-  readonly handle: SocketHandler
-}
-
 /** What createTunInbound has put together. */
 export interface TunInboundParts {
   device: Device
@@ -68,6 +60,8 @@ export interface TunInboundParts {
   dnsMatcher: Matcher | null
   /** Packets come by this host's own routes, so its own addresses never do. */
   routed: boolean
+  /** About the options: told when there has been time to listen. */
+  warnings?: readonly string[]
   signal?: AbortSignal
 }
 
@@ -82,8 +76,8 @@ export class TunInbound extends ReportingEmitter<TunInboundEvents> {
   private readonly dnsMatcher: Matcher | null
   private readonly routed: boolean
   private readonly udpPort: UdpPort
-  private readonly services: Service[] = []
-  private readonly datagramServices: { matcher: Matcher; handle: (datagram: TunDatagram) => unknown }[] = []
+  private readonly services = new Services<SocketHandler>()
+  private readonly datagramServices = new Services<(datagram: TunDatagram) => unknown>()
   private readonly pins: FakePins<TcpConnection | UdpFlow> | null
   private closing: Promise<void> | null = null
   private over = false
@@ -91,7 +85,7 @@ export class TunInbound extends ReportingEmitter<TunInboundEvents> {
   private detachSignal = () => {}
 
   /** Use createTunInbound. */
-  constructor({ device, stack, names, dnsMatcher, routed, signal }: TunInboundParts) {
+  constructor({ device, stack, names, dnsMatcher, routed, warnings = [], signal }: TunInboundParts) {
     super()
     this.device = device
     this.stack = stack
@@ -117,6 +111,9 @@ export class TunInbound extends ReportingEmitter<TunInboundEvents> {
       stack.udp.serve(port, matches)
     }
     this.driver.start()
+    setImmediate(() => {
+      for (const warning of warnings) this.warn(warning)
+    })
     if (signal) {
       const abort = () => void this.close()
       signal.addEventListener('abort', abort, { once: true })
@@ -163,23 +160,23 @@ export class TunInbound extends ReportingEmitter<TunInboundEvents> {
   }
 
   /**
-   * Serves TCP on an address, CIDR or port of the other side: `server` gets each connection, accepted when it reads or writes. A server that does
-   * not listen elsewhere is told 'listening', for only then do http.Server's time-outs run.
+   * Serves TCP on an address, CIDR or port of the other side: `server` gets each connection, accepted when it reads or writes. A server
+   * that does not listen elsewhere is told 'listening', for only then do http.Server's time-outs run.
    * @throws TypeError ERR_TUN_ADDRESS, ERR_TUN_LOCAL_ADDRESS
    */
   listen(where: ServiceAddress, server: SocketServer | SocketHandler): Listener {
     const handle = typeof server === 'function' ? server : (socket: TunSocket) => void server.emit('connection', socket)
-    const listener = this.addService(this.services, { matcher: this.serviceAt(where), handle })
+    const listener = this.services.add(this.serviceAt(where), handle)
     if (typeof server !== 'function' && server.listening === false) server.emit('listening')
     return listener
   }
 
   /** The same for datagrams; they make no flow. `port` is needed: every port of every address is what 'datagram' is for. */
   listenDatagrams(where: ServiceAddress & { port: number }, handle: (datagram: TunDatagram) => unknown): Listener {
-    const service = { matcher: this.serviceAt(where), handle }
-    if (service.matcher.port === 0) throw Object.assign(new TypeError("listenDatagrams needs a 'port'"), { code: 'ERR_TUN_ADDRESS' })
-    const stop = this.stack.udp.serve(where.port, service.matcher.matches)
-    const listener = this.addService(this.datagramServices, service)
+    const at = this.serviceAt(where)
+    if (at.port === 0) throw Object.assign(new TypeError("listenDatagrams needs a 'port'"), { code: 'ERR_TUN_ADDRESS' })
+    const stop = this.stack.udp.serve(at.port, at.matches)
+    const listener = this.datagramServices.add(at, handle)
     return {
       close: () => {
         stop()
@@ -190,23 +187,9 @@ export class TunInbound extends ReportingEmitter<TunInboundEvents> {
 
   private serviceAt(where: ServiceAddress): Matcher {
     const service = matcher(where)
-    if (this.routed && where.address !== undefined && isOfThisHost(where.address)) {
-      throw Object.assign(new TypeError(`'${where.address}' is local to the host: its kernel answers there itself. Use e.g. 198.18.0.2`), {
-        code: 'ERR_TUN_LOCAL_ADDRESS',
-      })
-    }
+    if (this.routed && where.address !== undefined && isOfThisHost(where.address)) throw localAddressError(where.address)
     if (where.address !== undefined) this.names?.fakeIp?.reserve(where.address) // or a name would lead to the service
     return service
-  }
-
-  private addService<T>(list: T[], service: T): Listener {
-    list.push(service)
-    return {
-      close: () => {
-        const i = list.indexOf(service)
-        if (i >= 0) list.splice(i, 1)
-      },
-    }
   }
 
   /** Connections as an async iterable; while nobody asks for the next one, SYNs stay pending. Ends when the inbound closes. */
@@ -317,11 +300,11 @@ export class TunInbound extends ReportingEmitter<TunInboundEvents> {
     if (dns !== null && this.names !== null && dns.port === localPort && dns.matches(l0, l1, l2, l3)) {
       return serveStream(this.names.server, new TunSocket(c, this.driver).accept())
     }
-    const service = this.services.length > 0 ? best(this.services, localPort, l0, l1, l2, l3) : undefined
-    if (service) {
+    const serve = this.services.find(localPort, l0, l1, l2, l3)
+    if (serve) {
       const socket = new TunSocket(c, this.driver)
       return attempt(
-        () => service.handle(socket),
+        () => serve(socket),
         error => this.listenerFailed(error, socket),
       )
     }
@@ -375,10 +358,10 @@ export class TunInbound extends ReportingEmitter<TunInboundEvents> {
     if (dns !== null && this.names !== null && dns.port === d.dstPort && dns.matches(d.d0, d.d1, d.d2, d.d3)) {
       return answerDatagram(this.names.server, datagram)
     }
-    const service = best(this.datagramServices, d.dstPort, d.d0, d.d1, d.d2, d.d3)
-    if (!service) return datagram.reject()
+    const serve = this.datagramServices.find(d.dstPort, d.d0, d.d1, d.d2, d.d3)
+    if (!serve) return datagram.reject()
     attempt(
-      () => service.handle(datagram),
+      () => serve(datagram),
       error => this.listenerFailed(error, datagram),
     )
   }

@@ -138,7 +138,7 @@ describe('RFC 815, RFC 8200 §4.5', () => {
   test('nothing becomes longer than its header can say (ping of death)', () => {
     for (const [v4, most] of [[true, 65_515] as const, [false, 65_535] as const]) {
       const t = new Bench()
-      expect(t.piece(65_528, most + 1, false, { v4 })).toBe(null)
+      expect(t.piece(65_504, most + 1, false, { v4 })).toBe(null)
       expect(t.reassembly.nextExpiry, 'not even kept').toBe(Infinity)
       for (let at = 0; at < 65_504; at += 8 * 1023) expect(t.piece(at, Math.min(at + 8 * 1023, 65_504), true, { v4 })).toBe(null)
       expect(t.piece(65_504, most, false, { v4 })?.length).toBe(most)
@@ -156,6 +156,7 @@ describe('RFC 815, RFC 8200 §4.5', () => {
   test('IPv6: the first fragment says what is inside, whatever the others do', () => {
     const t = new Bench()
     t.piece(0, 8, true, { v4: false, proto: PROTO_UDP })
+    t.piece(0, 8, true, { v4: false, proto: PROTO_TCP }) // again: not heeded
     expect(t.piece(8, 12, false, { v4: false, proto: PROTO_TCP })).toEqual(text(0, 12))
     expect(t.proto).toBe(PROTO_UDP)
   })

@@ -2,7 +2,7 @@
 // Read first: the connection's verbs in tcp/connection.ts. What needs which method: docs/architecture.md, "A stream like any other".
 
 import { Buffer } from 'node:buffer'
-import { Duplex, type Writable } from 'node:stream'
+import type { Writable } from 'node:stream'
 import { ByteRange } from '../memory/byte-queue.js'
 import type { Owner } from '../memory/slab.js'
 import type { RejectReason, TcpConnection } from '../tcp/connection.js'
@@ -12,20 +12,8 @@ import { isConnecting, whenConnected } from './connecting.js'
 import type { Driver } from './driver.js'
 import { errnoError, isNetworkError, rejectReason, throwLater } from './errno.js'
 import { IdleTimer } from './idle-timer.js'
+import { type Destination, type Endpoint, NetSurface } from './net-surface.js'
 import { firstBytes, Peeks } from './peek.js'
-
-/** An address and port as text, e.g. `{ address: '2001:db8::1', port: 443, family: 6 }`. */
-export interface Endpoint {
-  address: string
-  port: number
-  family: 4 | 6
-}
-
-/** Where a connection or datagram wants to go. */
-export interface Destination extends Endpoint {
-  /** The name behind a fake IP. If it is there, dial the name: `address` is fake and leads back into the TUN. */
-  host?: string
-}
 
 /** Who else may take over a connection's events from the Duplex: the relay. */
 export interface ConnectionSink {
@@ -50,14 +38,14 @@ const OVER = errnoError('ECONNABORTED', 'connect')
 /**
  * A TCP connection that an application opened through the NIC.
  *
- * While `connecting`, the SYN has not been answered. `accept()`, any `write` or `end`, and reading accept it, except that reading waits while the
- * socket is piped into a stream that is itself connecting; `reject(reason)` and `destroy(error)` refuse it (by `error.code`).
- * 'connect' is emitted at ESTABLISHED. Failures of the network reach 'error' listeners with a POSIX `code`; where there is no listener the socket
- * is only destroyed ('close', `errored`): what a peer does must not end the process. `destroy()` sends what was written and a FIN, unless
- * something received was not read; `destroy(error)` resets: a FIN would tell the peer that all is complete. Node's own ways of ending a stream
- * politely with an error (`for await`, http.Server's 408) are known and end politely.
+ * While `connecting`, the SYN has not been answered. `accept()`, any `write` or `end`, and reading accept it, except that reading waits
+ * while the socket is piped into a stream that is itself connecting; `reject(reason)` and `destroy(error)` refuse it (by `error.code`).
+ * 'connect' is emitted at ESTABLISHED. Failures of the network reach 'error' listeners with a POSIX `code`; where there is no listener the
+ * socket is only destroyed ('close', `errored`): what a peer does must not end the process. `destroy()` sends what was written and a FIN,
+ * unless something received was not read; `destroy(error)` resets: a FIN would tell the peer that all is complete. Node's own ways of
+ * ending a stream politely with an error (`for await`, http.Server's 408) are known and end politely.
  */
-export class TunSocket extends Duplex {
+export class TunSocket extends NetSurface {
   /** Unique within the process. */
   readonly id = nextId++
   /** Wall clock, milliseconds since 1970. */
@@ -72,10 +60,9 @@ export class TunSocket extends Duplex {
   context: unknown = undefined
   /** Milliseconds without traffic after which 'timeout' is emitted; 0: never. */
   timeout = 0
-  private readonly tcp: TcpConnection
+  protected readonly tcp: TcpConnection
   private readonly driver: Driver
   private sink: ConnectionSink | null = null
-  private isConnected = false
   private wantsData = false
   private endedByPeer = false
   private waitingWrite: ((error?: Error | null) => void) | null = null
@@ -116,8 +103,8 @@ export class TunSocket extends Duplex {
   }
 
   /**
-   * Refuses: the application's connect() fails with ECONNREFUSED ('refused'), EHOSTUNREACH, ENETUNREACH, EACCES or EHOSTUNREACH ('prohibited',
-   * IPv6 and IPv4), or runs into its own time-out ('drop'). Too late for a connection already accepted: then it is reset.
+   * Refuses: the application's connect() fails with ECONNREFUSED ('refused'), EHOSTUNREACH, ENETUNREACH, EACCES or EHOSTUNREACH
+   * ('prohibited', IPv6 and IPv4), or runs into its own time-out ('drop'). Too late for a connection already accepted: then it is reset.
    */
   reject(reason: RejectReason = 'refused'): this {
     if (this.undecided) this.tcp.reject(reason)
@@ -126,61 +113,12 @@ export class TunSocket extends Duplex {
     return this.destroy()
   }
 
-  // ---- net.Socket's surface
+  // ---- net.Socket's verbs; its properties: net-surface.ts
 
-  get connecting(): boolean {
-    return !this.isConnected && !this.destroyed
-  }
-  /** As `connecting`, and true again when destroyed. */
-  get pending(): boolean {
-    return !this.isConnected || this.destroyed
-  }
-  get readyState(): 'opening' | 'open' | 'readOnly' | 'writeOnly' | 'closed' {
-    if (this.connecting) return 'opening'
-    const readable = this.readable && !this.destroyed
-    const writable = this.writable && !this.destroyed
-    return readable ? (writable ? 'open' : 'readOnly') : writable ? 'writeOnly' : 'closed'
-  }
-  get remoteAddress(): string {
-    return this.source.address
-  }
-  get remotePort(): number {
-    return this.source.port
-  }
-  get remoteFamily(): string {
-    return `IPv${this.source.family}`
-  }
-  get localAddress(): string {
-    return this.destination.address
-  }
-  get localPort(): number {
-    return this.destination.port
-  }
-  get localFamily(): string {
-    return `IPv${this.destination.family}`
-  }
-  get bytesRead(): number {
-    return this.tcp.bytesReceived
-  }
-  /** Bytes handed to the connection so far; sent or not. */
-  get bytesWritten(): number {
-    return this.tcp.sndQueue.headAt + this.tcp.sndQueue.length
-  }
-  /** Bytes written that are not yet acknowledged. */
-  get bufferSize(): number {
-    return this.writableLength + this.tcp.sndQueue.length
-  }
-  address(): { address: string; port: number; family: string } {
-    return { address: this.localAddress, port: this.localPort, family: this.localFamily }
-  }
   /** Nagle's algorithm is off by default; `false` turns it on. */
   setNoDelay(noDelay = true): this {
     this.tcp.setNoDelay(noDelay)
     this.driver.wake()
-    return this
-  }
-  /** Accepted for net.Socket's sake: the application's own kernel answers for it, so there is nothing to probe. */
-  setKeepAlive(_enable?: boolean, _initialDelay?: number): this {
     return this
   }
   /** 'timeout' after `ms` without traffic; what to do then is the listener's business. 0: never. */
@@ -192,13 +130,6 @@ export class TunSocket extends Duplex {
       if (ms > 0) this.once('timeout', callback)
       else this.off('timeout', callback)
     }
-    return this
-  }
-  /** The inbound keeps the process alive, not its sockets. */
-  ref(): this {
-    return this
-  }
-  unref(): this {
     return this
   }
   destroySoon(): void {
@@ -226,8 +157,9 @@ export class TunSocket extends Duplex {
   }
 
   /**
-   * What was received so far, up to 64 KiB, without taking it: as soon as it is `n` bytes, the peer ends, the connection is gone or `timeout` (ms)
-   * passes. Accepts the connection, for only then do bytes come. Rejects with ERR_TUN_PEEK if `n` is over 65,536, or if reading has begun.
+   * What was received so far, up to 64 KiB, without taking it: as soon as it is `n` bytes, the peer ends, the connection is gone or
+   * `timeout` (ms) passes. Accepts the connection, for only then do bytes come. Rejects with ERR_TUN_PEEK if `n` is over 65,536, or if
+   * reading has begun.
    */
   async peek(n: number, options: { timeout?: number } = {}): Promise<Buffer> {
     if (!(n >= 0 && n <= HIGH_WATER_MARK)) throw misuse(new RangeError(`peek can show 0 to ${HIGH_WATER_MARK} bytes, not ${n}`))
@@ -240,8 +172,8 @@ export class TunSocket extends Duplex {
   }
 
   /**
-   * Hands the connection's events to `sink` and the connection out: what the relay does. The Duplex must not be used any more, but for `destroy`
-   * and for `read()`, which takes out what it has buffered: that comes before anything in the connection's queue.
+   * Hands the connection's events to `sink` and the connection out: what the relay does. The Duplex must not be used any more, but for
+   * `destroy` and for `read()`, which takes out what it has buffered: that comes before anything in the connection's queue.
    */
   detach(sink: ConnectionSink): TcpConnection {
     this.sink = sink
@@ -316,7 +248,9 @@ export class TunSocket extends Duplex {
     else this.destroy(errnoError(code, this.isConnected ? 'read' : 'connect'))
   }
 
-  /** Both FINs are acknowledged: what is queued can still be read, then comes the end; also to one who only writes, as net.Socket has it. */
+  /**
+   * Both FINs are acknowledged: what is queued can still be read, then comes the end; also to one who only writes, as net.Socket has it.
+   */
   private over(): void {
     this.endedByPeer = true
     this.peeks.look()
@@ -446,8 +380,8 @@ export class TunSocket extends Duplex {
 }
 
 /**
- * Node destroys with an error, counting on net.Socket's FIN: at the end of a `for await` loop, in which answers were written; and in an http.Server
- * behind its answer to a request that is late or makes no sense.
+ * Node destroys with an error, counting on net.Socket's FIN: at the end of a `for await` loop, in which answers were written; and in an
+ * http.Server behind its answer to a request that is late or makes no sense.
  */
 function isPolite(error: Error & { code?: unknown }): boolean {
   return (error.name === 'AbortError' && error.cause === undefined) || /^(HPE_|ERR_HTTP_)/.test(String(error.code))

@@ -7,7 +7,7 @@ import type { UdpFlow } from '../udp/flow.js'
 import type { Datagram } from '../udp/udp.js'
 import { formatAddress, isBroadcast, isLoopback, isMapped, isMulticast, isUnspecified, parseAddress } from '../wire/address.js'
 import type { Driver } from './driver.js'
-import type { Destination, Endpoint } from './tcp-socket.js'
+import type { Destination, Endpoint } from './net-surface.js'
 
 type End = readonly [number, number, number, number, number]
 

@@ -38,14 +38,14 @@ describe('receive budget', () => {
     expect(pair.until(() => reader.receivedBytes === 200_000)).toBe(true)
   })
   test('windows held back are opened as soon as the budget allows it, not at the next probe; so many in a poll', () => {
-    const pair = fill(100, 20_000, { b: { rcvBuf: 10_000, receiveBudget: 2_000_000 } })
+    const pair = fill(200, 20_000, { b: { rcvBuf: 10_000, receiveBudget: 4_000_000 } })
     const { tcp } = pair.b.stack
     const [hog, ...others] = pair.b.accepted
     tcp.receiveQueued += 10_000_000 // held by somebody else
     for (const stream of others) stream.drain()
     pair.until(() => false, 0)
     const closed = () => others.filter(({ connection: c }) => ((c.rcvAdv - c.rcvNxt) | 0) < 5000).length
-    expect(closed()).toBe(99)
+    expect(closed()).toBe(199)
     for (const stream of others) stream.reading = true
     tcp.receiveQueued -= 10_000_000
     const tx = PacketBatch.forSending(256)

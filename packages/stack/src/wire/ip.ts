@@ -12,7 +12,6 @@ const HOP_BY_HOP = 0
 const ROUTING = 43
 const FRAGMENT = 44
 const DESTINATION = 60
-export const NO_NEXT_HEADER = 59
 
 export const IPV4_HEADER = 20
 export const IPV6_HEADER = 40
