@@ -9,6 +9,7 @@ const LIMITS = [
   'sndBuf',
   'receiveBudget',
   'maxPending',
+  'maxSynReceived',
   'pendingTimeout',
   'maxTimeWait',
   'maxUdpFlows',
