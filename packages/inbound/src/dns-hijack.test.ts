@@ -198,7 +198,7 @@ describe('resolve', () => {
   }
 
   test('both families; a family that is silent delays nobody (RFC 8305 §3)', async () => {
-    const both = await nameserver(reply => setTimeout(() => reply(['2001:db8::10']), 10))
+    const both = await nameserver(reply => setTimeout(() => reply(['2001:db8::10']), 1))
     const silent = await nameserver(() => {})
     await using one = await world({ dns: { ipv6: true, nameserver: [both] } })
     await using two = await world({ dns: { ipv6: true, nameserver: [silent] } })

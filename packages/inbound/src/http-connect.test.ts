@@ -115,6 +115,17 @@ describe('httpConnect', () => {
     const outbound = httpConnect({ host: '127.0.0.1', port: 1 })
     await expect(outbound.dial({ ...NAMED, host: 'a\r\nX: y' })).rejects.toMatchObject({ code: 'EINVAL' })
   })
+  test('a % that begins no escape stands for itself', async () => {
+    let asked = ''
+    const { host, port } = await proxy((socket, request) => {
+      asked = request
+      socket.write(OK)
+    })
+    const socket = await httpConnect(`http://al:100%@${host}:${port}`).dial(V6)
+    expect(asked).toContain(Buffer.from('al:100%').toString('base64'))
+    socket.destroy()
+  })
+
   test('what is no proxy address is told without its password', () => {
     expect(() => httpConnect('socks5://u:secret@h:1')).toThrow(/^(?!.*secret).*socks5:\/\/h:1 is no proxy address/)
     expect(() => httpConnect({ host: 'h', port: 1, username: 'a:b' })).toThrow('colon')

@@ -1,10 +1,11 @@
 // Owns: CONNECT through an HTTP/1.1 proxy, plain or over TLS. Read RFC 9110 §9.3.6 (CONNECT), §11.7 (proxy authentication), RFC 9112
 // §3.2.3.
 
-import type { Socket } from 'node:net'
+import { isIP, type Socket } from 'node:net'
 import { connect as connectTls } from 'node:tls'
 import { connectTcp, type DirectOptions, guard, type Lookup } from './direct.js'
 import { abortReason, type Destination, DialError, formatDestination, type Outbound } from './outbound.js'
+import { unescapePercent } from './proxy-url.js'
 
 export interface HttpProxy {
   host: string
@@ -83,7 +84,10 @@ async function dial(
     const { code, message } = error as NodeJS.ErrnoException
     throw new DialError(code ?? 'ECONNRESET', `${name} cannot be reached: ${message}`, { cause: error })
   }
-  if (server.tls) socket = connectTls({ socket, servername: server.host, ALPNProtocols: ['http/1.1'], allowHalfOpen: true } as object)
+  if (server.tls) {
+    const servername = isIP(server.host) ? undefined : server.host // RFC 6066 §3: no addresses; the certificate is checked against `host`
+    socket = connectTls({ socket, host: server.host, servername, ALPNProtocols: ['http/1.1'], allowHalfOpen: true } as object)
+  }
   const request = `CONNECT ${target} HTTP/1.1\r\nHost: ${target}\r\n${authorization}\r\n`
   return converse(socket, request, `${name} (for ${target})`, deadline - performance.now(), signal)
 }
@@ -160,7 +164,7 @@ function parseUrl(text: string | URL): HttpProxy {
     })
   }
   const tls = url.protocol === 'https:'
-  const credential = (part: string) => (url.username === '' ? undefined : decodeURIComponent(part))
+  const credential = (part: string) => (url.username === '' ? undefined : unescapePercent(part))
   return {
     host: url.hostname.replace(/^\[|\]$/g, ''),
     port: Number(url.port) || (tls ? 443 : 80),

@@ -12,6 +12,7 @@ import {
   formatDestination,
   type Outbound,
 } from './outbound.js'
+import { unescapePercent } from './proxy-url.js'
 import { decodeAddress, encodeAddress, restLength } from './socks5-address.js'
 import { openSocks5Datagrams } from './socks5-datagrams.js'
 
@@ -318,15 +319,4 @@ function parseUrl(text: string | URL): Socks5Server {
     username: url.username === '' ? undefined : unescapePercent(url.username),
     password: url.username === '' ? undefined : unescapePercent(url.password),
   }
-}
-
-/** A `%` that begins no escape stands for itself: passwords are pasted, not encoded. */
-function unescapePercent(text: string): string {
-  return text.replace(/(?:%[0-9a-f]{2})+/gi, escapes => {
-    try {
-      return decodeURIComponent(escapes)
-    } catch {
-      return escapes // not UTF-8
-    }
-  })
 }

@@ -306,3 +306,15 @@ test('what the drain took time for leaves with the time of leaving: no round tri
   t.readable()
   expect(polled).toEqual([1300])
 })
+
+test('a device that throws is lost, and that is told; nothing hangs', () => {
+  const bench = new Bench()
+  const boom = new Error('boom')
+  bench.read = () => {
+    throw boom
+  }
+  bench.readable()
+  expect([bench.raised, bench.told]).toEqual([[boom], ['lost']])
+  bench.readable()
+  expect(bench.reads).toBe(1)
+})

@@ -2,7 +2,7 @@
 // The order within a turn is what makes a busy or sleeping process look like one, and not like a lossy network.
 
 import type { Device } from '../device.js'
-import { BLOCKED, DOWN, OK, PacketBatch } from '../memory/packet-batch.js'
+import { BLOCKED, DOWN, FAILED, OK, PacketBatch } from '../memory/packet-batch.js'
 import type { Millis } from '../memory/slab.js'
 import type { Stack, StackEvents } from '../stack.js'
 
@@ -125,6 +125,21 @@ export class Driver {
       return
     }
     this.inTurn = true
+    try {
+      this.steps(reading)
+    } catch (error) {
+      // A device, or a mistake of ours. Nobody knows in what state it left us: better an end that is told than silence for ever.
+      this.host.raise(error)
+      if (!this.stopped) this.lose(FAILED, 0)
+    }
+    this.inTurn = false
+    if (this.readAgain) {
+      this.readAgain = false
+      this.host.soon(() => this.turn(true))
+    } else if (this.stack.wantsDrain || (!this.blocked && this.stack.wantsPoll)) this.wake() // what the last listeners did is told as well
+  }
+
+  private steps(reading: boolean): void {
     const now = this.host.now()
     this.compareClocks(now)
     if (!this.stopped) this.follow(this.device.mtu) // user code may have stopped us: here in `resumed`, below in the drain
@@ -137,11 +152,6 @@ export class Driver {
     if (!this.stopped) this.stack.drain(this.events)
     if (!this.stopped) this.transmit(this.host.now()) // the drain may have taken its time
     if (!this.stopped) this.armTimer(this.host.now())
-    this.inTurn = false
-    if (this.readAgain) {
-      this.readAgain = false
-      this.host.soon(() => this.turn(true))
-    } else if (this.stack.wantsDrain || (!this.blocked && this.stack.wantsPoll)) this.wake() // what the last listeners did is told as well
   }
 
   private expire(now: Millis): void {
