@@ -32,8 +32,7 @@ function file(name: string, text: string): string {
 
 const TUN = 'tun:\n  enable: true\n  device-url: dev://tun0\n'
 
-// Uses dist/, which `npm run build` makes.
-describe.skipIf(!built)('the command', () => {
+describe.skipIf(!built)(built ? 'the command' : 'the command (skipped: no dist/, run `npm run build`)', () => {
   test.each([
     ['a missing file', ['-f', 'none.yaml'], 'clash-proxy: none.yaml cannot be read: no such file or directory (ENOENT)\n'],
     ['a directory', ['-f', '.'], /cannot be read: illegal operation on a directory \(EISDIR\)\n$/],
@@ -49,8 +48,14 @@ describe.skipIf(!built)('the command', () => {
       ['-f', file('device.yaml', TUN.replace('dev:', 'tap:'))],
       /^clash-proxy: device\.yaml:3:15: tun\.device-url: .*tap.*\n$/,
     ],
+    [
+      'a descriptor that is not open: known only when it is opened, and told with its line',
+      ['-f', file('fd.yaml', TUN.replace('dev://tun0', 'fd://999'))],
+      'clash-proxy: fd.yaml:3:15: tun.device-url: fd://999: descriptor 999 is not open in this process (ERR_TUN_BAD_DESCRIPTOR)\n' +
+        'clash-proxy: let the parent process pass it on (stdio)\n',
+    ],
     ['a TUN that is not enabled', ['-f', file('off.yaml', 'tun: {enable: false}\n')], /^clash-proxy: off\.yaml: tun\.enable is not true/],
-  ])('%s: one line that says so, exit code 1', async (_, args, message) => {
+  ])('%s: says so, exit code 1', async (_, args, message) => {
     const { status, out, err } = await run(...args)
     if (typeof message === 'string') expect(err).toBe(message)
     else expect(err).toMatch(message)

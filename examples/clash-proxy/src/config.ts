@@ -15,6 +15,8 @@ export interface Config {
   level: Level
   ipv6: boolean
   targets: Targets
+  /** Where the file says which device: its errors come when it is opened. */
+  deviceAt: { line: number; column: number }
   rules: Rules
   /** In the order of the file. */
   warnings: Diagnostic[]
@@ -64,6 +66,7 @@ export function readConfig(text: string, file: string, needs: ProxyNeeds): Confi
     ipv6: sections.ipv6,
     targets,
     rules,
+    deviceAt: loaded.locate(['tun', 'device-url']),
     warnings: [...loaded.warnings, ...ours].sort((a, b) => a.line - b.line || a.column - b.column),
   }
 }

@@ -4,7 +4,7 @@ import { readFileSync } from 'node:fs'
 import { relative } from 'node:path'
 import { getSystemErrorMap } from 'node:util'
 import { ConfigError, formatDiagnostic } from '@tun/config'
-import { createTunInbound, direct, type Lookup, relay, relayDatagrams, type TunSocket } from '@tun/inbound'
+import { createTunInbound, direct, type Lookup, relay, relayDatagrams, TunError, type TunSocket } from '@tun/inbound'
 import { parseArgs, USAGE } from './args.js'
 import { type Config, readConfig } from './config.js'
 import { createLog, type Log } from './log.js'
@@ -76,7 +76,12 @@ async function start(name: string, file: string): Promise<void> {
   // The line's level says already that it is a warning.
   for (const warning of config.warnings) log.warning?.(formatDiagnostic({ ...warning, severity: 'error' }, name))
 
-  const inbound = await createTunInbound({ tun, dns })
+  const { line, column } = config.deviceAt
+  const inbound = await createTunInbound({ tun, dns }).catch((error: Error) => {
+    // What only opening could find out belongs to a line of the file all the same.
+    if (error instanceof TunError) error.message = `${name}:${line}:${column}: tun.device-url: ${error.message}`
+    throw error
+  })
   if (dns.enable) names.inbound = inbound
   const resolve: Lookup = (host, signal) => inbound.resolve(host, signal)
   const router = new Router<TunSocket>({ mode, ipv6, rules, targets, log, relay, resolve })
@@ -85,7 +90,8 @@ async function start(name: string, file: string): Promise<void> {
     const { source } = flow
     relayDatagrams(flow, to => router.routeDatagrams(source, to), { failed: (error, to) => router.datagramsFailed(source, to, error) })
   })
-  inbound.on('warning', message => log.warning?.(message))
+  // Options are checked there as well; what the file was told already is not said twice.
+  inbound.on('warning', message => config.warnings.some(told => message.includes(told.message)) || log.warning?.(message))
   inbound.on('error', error => log.error?.(describe(error).join('; ')))
   live(inbound, log)
   log.info?.(`[TUN] ${tun['device-url']} is ${inbound.name}, mtu ${inbound.mtu}, mode ${mode}, ${rules.size} rules`)
