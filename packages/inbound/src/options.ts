@@ -9,7 +9,6 @@ const LIMITS = [
   'sndBuf',
   'receiveBudget',
   'maxPending',
-  'maxSynReceived',
   'pendingTimeout',
   'maxTimeWait',
   'maxUdpFlows',

@@ -14,10 +14,11 @@ export interface StackOptions {
    * window already is dropped as well. A connection that has nothing queued goes on with two segments at a time.
    */
   receiveBudget?: number
-  /** Connections whose SYN is not answered yet. A SYN beyond is dropped: the client repeats it. */
+  /**
+   * Connections before ESTABLISHED: their SYN, or our SYN-ACK, is not answered yet. For a SYN beyond, the oldest unanswered SYN-ACK older than
+   * 2 s is given up; there being none, the SYN is dropped: the client repeats it.
+   */
   maxPending?: number
-  /** Accepted connections whose SYN-ACK is not answered yet. While there are as many, a SYN is dropped. */
-  maxSynReceived?: number
   /** Milliseconds until a pending connection that nobody decides on is given up, silently. */
   pendingTimeout?: number
   /** Milliseconds FIN-WAIT-2 is kept without any segment, once the application has let go of the connection. */
@@ -43,7 +44,6 @@ export const DEFAULTS = {
   sndBuf: 1 << 20,
   receiveBudget: 256 << 20,
   maxPending: 4096,
-  maxSynReceived: 4096,
   pendingTimeout: 60_000, // a browser gives up earlier; Linux' own SYN retries end after about 127 s
   finWait2Timeout: 60_000, // Linux tcp_fin_timeout
   userTimeout: 120_000, // RFC 1122 §4.2.3.5: R2 at least 100 s

@@ -171,7 +171,7 @@ function updateWindow(c: TcpConnection, seg: Segment): void {
 }
 
 function establish(c: TcpConnection, seg: Segment, now: Millis): void {
-  if (c.state === SYN_RECEIVED) c.tcp.handshake.synReceived--
+  c.tcp.handshake.halfOpen.delete(c)
   c.state = ESTABLISHED
   c.sndWnd = windowOf(c, seg)
   c.maxSndWnd = c.sndWnd
@@ -268,7 +268,7 @@ function arrivesInSynSent(c: TcpConnection, seg: Segment, slab: Slab, now: Milli
   c.rcvAdv = seqAdd(c.rcvNxt, Math.min(c.tcp.options.rcvBuf, 0xffff))
   if (!hasAck) {
     c.state = SYN_RECEIVED // simultaneous open, §3.5 figure 8
-    c.tcp.handshake.synReceived++
+    c.tcp.handshake.halfOpen.add(c)
     c.synDue = true
     return
   }

@@ -149,25 +149,34 @@ test('entries renewed at random leave neither early nor later than one time too 
 })
 
 describe('half-open connections', () => {
-  test('beyond maxSynReceived a SYN is dropped and counted; it counts down as they end', () => {
-    const t = new Script({ stack: { maxSynReceived: 1 } })
+  test('they count as pending ones do: beyond maxPending a SYN is dropped, until they answer, end, or are silent for 2 s', () => {
+    const t = new Script({ stack: { maxPending: 1 } })
     const { handshake } = t.stack.tcp
     t.recv('S 1000:1000 <mss 1460>')
     t.sent('SA 0:0')
-    expect(handshake.synReceived).toBe(1)
+    expect(handshake.halfOpen.size).toBe(1)
     expect(t.stack.connect([0, 0, 0xffff, 1], 1, [0, 0, 0xffff, 2], 2)).not.toBe(null) // ours are not theirs
-    expect(handshake.synReceived).toBe(1)
+    expect(handshake.halfOpen.size).toBe(1)
     const other = Object.assign(new IpPacket(), { s2: 0xffff, s3: 9, d2: 0xffff, d3: 8 })
     handshake.syn(other, new Segment(), t.clock.now)
     expect(t.stack.stats.drops.synOverflow).toBe(1)
     t.recv('A 1001:1001 ack 1')
-    expect(handshake.synReceived).toBe(0)
+    expect(handshake.halfOpen.size).toBe(0)
     t.recv('RA 1001:1001 ack 1')
     t.drainSent()
     t.recv('S 9000:9000 <mss 1460>')
     t.sent('SA 0:0')
-    t.advance(100_000) // never acknowledged
-    expect(handshake.synReceived).toBe(0)
+    const spoofed = t.connection
+    t.advance(1900)
+    handshake.syn(other, new Segment(), t.clock.now)
+    expect(t.stack.stats.drops.synOverflow).toBe(2)
+    t.advance(200)
+    t.stack.tcp.flows.setKey(0, 0, 0xffff, 9, 0, 0, 0xffff, 8, 0, 0)
+    handshake.syn(other, new Segment(), t.clock.now) // the silent one makes room
+    expect(spoofed.error).toBe('ECONNABORTED')
+    expect([handshake.halfOpen.size, handshake.pending, t.stack.stats.drops.synOverflow]).toEqual([0, 1, 2])
+    t.stack.tcp.flows.setKey(0, 0, 0xffff, 9, 0, 0, 0xffff, 8, 0, 0)
+    expect(t.stack.tcp.flows.find()).toBeDefined() // under its own key
   })
 })
 

@@ -21,6 +21,9 @@ const MSS_MIN = 48
 /** Even where the MTU leaves no room at all: a segment without text would be sent for ever. RFC 791's smallest MTU, less headers. */
 const SMSS_MIN = 8
 
+/** Longer than any round trip a client has to answer a SYN-ACK in; both have repeated by then. */
+const HALF_OPEN_MIN = 2000 // ms
+
 const UNREACHABLE = {
   'host-unreachable': 'host',
   'net-unreachable': 'net',
@@ -30,8 +33,8 @@ const UNREACHABLE = {
 export class Handshake {
   /** Connections in SYN_PENDING. */
   pending = 0
-  /** And in SYN_RECEIVED. */
-  synReceived = 0
+  /** And in SYN_RECEIVED, the oldest first. */
+  readonly halfOpen = new Set<TcpConnection>()
   private readonly tcp: Tcp
   private readonly k0: number
   private readonly k1: number
@@ -45,9 +48,12 @@ export class Handshake {
   /** A SYN for a flow we know nothing of: §3.10.7.2 third. The flow's key is set in `tcp.flows`. */
   syn(ip: IpPacket, seg: Segment, now: Millis): void {
     const { tcp } = this
-    if (this.pending >= tcp.options.maxPending || this.synReceived >= tcp.options.maxSynReceived) {
-      tcp.stats.drops.synOverflow++ // unanswered: the client repeats it
-      return
+    if (this.pending + this.halfOpen.size >= tcp.options.maxPending) {
+      if (!this.evict(now)) {
+        tcp.stats.drops.synOverflow++ // unanswered: the client repeats it
+        return
+      }
+      tcp.flows.setKey(ip.s0, ip.s1, ip.s2, ip.s3, ip.d0, ip.d1, ip.d2, ip.d3, seg.srcPort, seg.dstPort)
     }
     const c = new TcpConnection(tcp, ip.v4, ip.s0, ip.s1, ip.s2, ip.s3, seg.srcPort, ip.d0, ip.d1, ip.d2, ip.d3, seg.dstPort)
     c.state = SYN_PENDING
@@ -62,6 +68,19 @@ export class Handshake {
     this.pending++
     c.happened(REQUEST)
     schedule(c)
+  }
+
+  /**
+   * Makes room by giving up the oldest connection whose SYN-ACK stays without an answer: in a flood of SYNs from addresses that are not theirs
+   * (RFC 4987 §3.2) those are the flood's. Whoever may still be about to answer is left alone. False: there is none.
+   */
+  private evict(now: Millis): boolean {
+    for (const oldest of this.halfOpen) {
+      if (!(now - oldest.unansweredSince >= HALF_OPEN_MIN)) return false // NaN: not even sent
+      this.tcp.remove(oldest, 'ECONNABORTED')
+      return true
+    }
+    return false
   }
 
   /** The options of the peer's SYN; ours are offered back only if they were in it. */
@@ -107,7 +126,7 @@ export class Handshake {
   accept(c: TcpConnection): void {
     const { tcp } = this
     this.pending--
-    this.synReceived++
+    this.halfOpen.add(c)
     tcp.stats.tcpAccepted++
     c.state = SYN_RECEIVED
     c.lifeAt = Infinity

@@ -20,7 +20,7 @@ import { windowField } from './receiver.js'
 import { LoneSegment, writeLoneSegment } from './segment.js'
 import { output as emitDue } from './sender.js'
 import { seqAdd } from './seq.js'
-import { CLOSED, GONE_EVENT, SYN_PENDING, SYN_RECEIVED } from './states.js'
+import { CLOSED, GONE_EVENT, SYN_PENDING } from './states.js'
 import { mayReuse, TimeWaitEntry, TimeWaitTable } from './time-wait.js'
 
 /** Windows opened in one poll once the receive queues are within their budget again. */
@@ -304,7 +304,7 @@ export class Tcp {
   remove(c: TcpConnection, error: string): void {
     if (c.state === CLOSED) return
     if (c.state === SYN_PENDING) this.handshake.pending--
-    if (c.state === SYN_RECEIVED) this.handshake.synReceived--
+    this.handshake.halfOpen.delete(c)
     this.held.delete(c)
     c.state = CLOSED
     c.error = error
