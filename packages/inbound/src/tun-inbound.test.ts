@@ -333,7 +333,7 @@ describe('connections()', () => {
     const app = w.connect('192.0.2.1', 2)
     await until(() => w.inbound.stats().pending === 1)
     const c = w.engineOf(app)
-    c.tcp.replyLone(c, c.sndMax, 0, 4)
+    c.tcp.replyLone(c, c.sndNxt, 0, 4)
     app.destroy()
     await until(() => w.inbound.stats().pending === 0)
     w.connect('192.0.2.1', 3)

@@ -366,7 +366,7 @@ describe('pipeline(socket, net.connect(…), socket)', () => {
     await new Promise(resolve => setTimeout(resolve, 20))
     expect([app.connecting, hole.destroyed, w.inbound.stats().tcpAccepted]).toEqual([true, false, 0])
     const c = w.engineOf(app)
-    c.tcp.replyLone(c, c.sndMax, 0, 4)
+    c.tcp.replyLone(c, c.sndNxt, 0, 4)
     app.destroy()
     await until(() => hole.destroyed && result.done)
   })

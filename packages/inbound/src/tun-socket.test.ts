@@ -106,7 +106,7 @@ describe('pending', () => {
     const over = closed(socket)
     // A user-space connect() that is given up says so only by what a later segment is answered with; a RST it is here.
     const c = w.engineOf(app)
-    c.tcp.replyLone(c, c.sndMax, 0, 4)
+    c.tcp.replyLone(c, c.sndNxt, 0, 4)
     app.destroy()
     expect(await over).toBe('')
     expect([signal.aborted, socket.destroyed, socket.errored]).toEqual([true, true, null])
@@ -122,7 +122,6 @@ describe('pending', () => {
     c.iss = (c.iss + 1_000_000) | 0
     c.sndUna = c.iss
     c.sndNxt = c.iss
-    c.sndMax = c.iss
     c.synDue = true
     c.tcp.output(c)
     app.wake()

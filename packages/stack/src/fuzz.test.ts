@@ -82,7 +82,7 @@ class Generator {
     view.setUint16(2, c ? c.localPort : 80)
     const near = () => (prng.chance(0.6) ? 0 : prng.chance(0.7) ? prng.below(3000) - 1500 : prng.random32())
     view.setInt32(4, c ? c.rcvNxt + near() : prng.random32())
-    view.setInt32(8, c ? c.sndUna + (prng.chance(0.5) ? (c.sndMax - c.sndUna) | 0 : near()) : 0)
+    view.setInt32(8, c ? c.sndUna + (prng.chance(0.5) ? (c.sndNxt - c.sndUna) | 0 : near()) : 0)
     body[12] = prng.chance(0.97) ? (20 + optionBytes) << 2 : prng.random32()
     const common = [16, 24, 16, 24, 17, 25, 2, 18, 4, 20, 1, 0]
     body[13] = c === null && prng.chance(0.8) ? 2 : prng.chance(0.9) ? common[prng.below(common.length)] : prng.random32()

@@ -25,6 +25,12 @@ export interface StackOptions {
   finWait2Timeout?: number
   /** Milliseconds without any acknowledgment of data, FIN or probe after which the peer counts as gone. RFC 9293 §3.8.3 (R2). */
   userTimeout?: number
+  /** Congestion control: RFC 9438 or RFC 5681. */
+  congestion?: 'cubic' | 'newreno'
+  /** Selective acknowledgment, RFC 2018, both ways, if the peer offers it; without it RACK-TLP (RFC 8985) is off as well. */
+  sack?: boolean
+  /** Takes back what a loss did to the window once it proves to have been none: RFC 4015, RFC 5682. Off for comparison only. */
+  undo?: boolean
   /** Milliseconds of TIME-WAIT. */
   timeWait?: number
   /** Entries of the TIME-WAIT table; the oldest leaves first. */
@@ -47,6 +53,9 @@ export const DEFAULTS = {
   pendingTimeout: 60_000, // a browser gives up earlier; Linux' own SYN retries end after about 127 s
   finWait2Timeout: 60_000, // Linux tcp_fin_timeout
   userTimeout: 120_000, // RFC 1122 §4.2.3.5: R2 at least 100 s
+  congestion: 'cubic',
+  sack: true,
+  undo: true,
   timeWait: 60_000, // Linux TCP_TIMEWAIT_LEN; RFC 9293's 2 MSL of 4 minutes is for paths longer than a TUN
   maxTimeWait: 16_384,
   maxUdpFlows: 16_384,

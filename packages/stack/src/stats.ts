@@ -49,6 +49,14 @@ export class Stats {
   tcpRetransmits = 0
   tcpFastRetransmits = 0
   tcpTimeouts = 0
+  /** Tail loss probes: RFC 8985 §7. */
+  tcpLossProbes = 0
+  /** Reductions of the window taken back. */
+  tcpUndos = 0
+  /** Of those, by timeouts that were none: RFC 5682, RFC 3522. */
+  tcpSpuriousTimeouts = 0
+  /** Duplicates that peers told of: RFC 2883. */
+  tcpDsacks = 0
   tcpResetsSent = 0
   tcpChallengeAcks = 0
   /** Beyond their rate: RFC 5961 §7. */

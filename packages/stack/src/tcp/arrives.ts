@@ -4,8 +4,9 @@
 import type { Millis, Slab } from '../memory/slab.js'
 import { ACK, FIN, RST, type Segment, SYN, segLen } from '../wire/tcp.js'
 import type { TcpConnection } from './connection.js'
-import { acceptable, takeSegmentText } from './receiver.js'
-import { acknowledged, duplicateAck, finAcknowledged, measureSyn } from './sender.js'
+import { acceptable, takeSegmentText, tellDuplicate } from './receiver.js'
+import { measureSyn, reopened, takeAck } from './recovery.js'
+import { finAcknowledged } from './sender.js'
 import { seqAdd, seqDiff, seqGeq, seqGt, seqLeq, seqLt } from './seq.js'
 import {
   CLOSE_WAIT,
@@ -16,6 +17,7 @@ import {
   FIN_WAIT_1,
   FIN_WAIT_2,
   LAST_ACK,
+  LOSS,
   SYN_PENDING,
   SYN_RECEIVED,
   SYN_SENT,
@@ -60,9 +62,11 @@ function checkSequence(c: TcpConnection, seg: Segment, now: Millis): boolean {
     if (c.tsOk && seg.hasTimestamps) takeTimestamp(c, seg, now)
     return true
   }
-  if (seg.data < seg.end)
+  if (seg.data < seg.end) {
     c.ackNow = true // text again, because our ACK was lost: no ACK loop is made of that
-  else if (!(seg.flags & RST)) challenge(c, now)
+    const end = seqAdd(seg.seq, seg.end - seg.data)
+    if (seqLeq(end, c.rcvNxt)) tellDuplicate(c, seg.seq, end)
+  } else if (!(seg.flags & RST)) challenge(c, now)
   return false
 }
 
@@ -126,23 +130,25 @@ function checkSyn(c: TcpConnection, seg: Segment, now: Millis): boolean {
 function checkAck(c: TcpConnection, seg: Segment, now: Millis): boolean {
   if (!(seg.flags & ACK)) return false
   if (c.state === SYN_RECEIVED) {
-    if (!(seqGt(seg.ack, c.sndUna) && seqLeq(seg.ack, c.sndMax))) {
+    if (!(seqGt(seg.ack, c.sndUna) && seqLeq(seg.ack, c.sndNxt))) {
       c.tcp.replyReset(c, seg.ack)
       return false
     }
     establish(c, seg, now)
-  } else if (seqGt(seg.ack, c.sndMax) || seqDiff(c.sndUna, seg.ack) > c.maxSndWnd) {
+  } else if (seqGt(seg.ack, c.sndNxt) || seqDiff(c.sndUna, seg.ack) > c.maxSndWnd) {
     challenge(c, now) // of data never sent, or too old: RFC 5961 §5.2
     return false
   }
   if (seqGt(seg.ack, c.sndUna)) {
-    acknowledged(c, seg, now)
+    takeAck(c, seg, false, now)
     updateWindow(c, seg)
   } else if (seg.ack === c.sndUna) {
     // Before the window is taken: a window update is no duplicate (5 % spurious retransmits else); nor is the answer to a probe.
-    const same = windowOf(c, seg) === c.sndWnd
-    if (same && seg.data === seg.end && !(seg.flags & FIN) && seqGt(c.sndMax, c.sndUna) && !c.persisting) duplicateAck(c)
-    if (c.persisting) c.unansweredSince = Number.NaN // the probe was answered
+    const plain = windowOf(c, seg) === c.sndWnd && seg.data === seg.end && !(seg.flags & FIN) && !c.persisting
+    takeAck(c, seg, plain, now)
+    if (c.persisting)
+      c.unansweredSince = Number.NaN // the probe was answered
+    else if (c.sndWnd === 0 && !Number.isNaN(c.unansweredSince)) c.unansweredSince = now // so was what asks a shut window
     if (seqLt(c.sndWl1, seg.seq) || (c.sndWl1 === seg.seq && seqLeq(c.sndWl2, seg.ack))) updateWindow(c, seg)
   }
   return finStates(c, now)
@@ -161,6 +167,7 @@ function updateWindow(c: TcpConnection, seg: Segment): void {
   c.sndWl1 = seg.seq
   c.sndWl2 = seg.ack
   if (c.sndWnd > c.maxSndWnd) c.maxSndWnd = c.sndWnd
+  if (was === 0 && c.sndWnd > 0 && c.phase === LOSS) reopened(c)
   if (c.persisting && c.sndWnd > was) {
     c.persisting = false
     c.probes = 0
@@ -181,6 +188,9 @@ function establish(c: TcpConnection, seg: Segment, now: Millis): void {
   measureSyn(c, seg, now)
   c.retries = 0
   c.sndUna = seqAdd(c.iss, 1)
+  c.scoreboard.begin(c.sndUna)
+  c.rack.begin(c.sndUna)
+  c.recover = c.sndUna
   c.rexmitAt = Infinity
   c.unansweredSince = Number.NaN
   if (c.finQueued) c.state = FIN_WAIT_1
@@ -252,7 +262,7 @@ function checkFin(c: TcpConnection, now: Millis): void {
 /** §3.10.7.3: we sent a SYN. */
 function arrivesInSynSent(c: TcpConnection, seg: Segment, slab: Slab, now: Millis): void {
   const hasAck = (seg.flags & ACK) !== 0
-  if (hasAck && (seqLeq(seg.ack, c.iss) || seqGt(seg.ack, c.sndMax))) {
+  if (hasAck && (seqLeq(seg.ack, c.iss) || seqGt(seg.ack, c.sndNxt))) {
     if (!(seg.flags & RST)) c.tcp.replyReset(c, seg.ack)
     return
   }

@@ -5,11 +5,15 @@ import { ByteQueue, type ByteRange } from '../memory/byte-queue.js'
 import type { Wakeable } from '../memory/deadline-heap.js'
 import type { Bytes, Millis, Owner } from '../memory/slab.js'
 import type { Congestion } from './congestion.js'
+import { Cubic } from './cubic.js'
 import { NewReno } from './newreno.js'
+import { Rack } from './rack.js'
 import type { Reassembly } from './reassembly.js'
 import { RttEstimator } from './rtt.js'
+import { Scoreboard } from './scoreboard.js'
 import type { Seq } from './seq.js'
-import { CLOSE_WAIT, CLOSED, ESTABLISHED, FIN_WAIT_1, GONE_EVENT, LAST_ACK, SYN_PENDING, SYN_RECEIVED, SYN_SENT } from './states.js'
+import { CLOSE_WAIT, CLOSED, ESTABLISHED, FIN_WAIT_1, GONE_EVENT, LAST_ACK, OPEN, SYN_PENDING, SYN_RECEIVED, SYN_SENT } from './states.js'
+import { NO_PROBE } from './tail-loss.js'
 import type { Tcp } from './tcp.js'
 import { wakeConnection } from './timers.js'
 
@@ -35,8 +39,6 @@ export class TcpConnection implements Wakeable {
   iss: Seq = 0
   sndUna: Seq = 0
   sndNxt: Seq = 0
-  /** The highest SND.NXT so far: behind a timeout SND.NXT goes back. */
-  sndMax: Seq = 0
   sndWnd = 0
   sndWl1: Seq = 0
   sndWl2: Seq = 0
@@ -66,32 +68,61 @@ export class TcpConnection implements Wakeable {
   readonly sndQueue = new ByteQueue()
   /** The application has ended its side: a FIN follows the queue. */
   finQueued = false
-  /** It was sent at least once: SND.MAX counts it. */
+  /** It was sent at least once: SND.NXT counts it. */
   finSent = false
   noDelay = true
   /** A SYN (or SYN-ACK) is to be sent (again). */
   synDue = false
-  /** One segment from SND.UNA is to be sent again (fast retransmit, partial ACK). */
+  /** One lost segment is to be sent again whatever the congestion window says: a recovery begins. */
   rexmitDue = false
+  /** Behind a timeout new text goes first, to find out whether anything was lost (F-RTO). */
+  rexmitHeld = false
   /** The persist timer allows one segment smaller than silly-window avoidance would send. */
   forceSend = false
   /** A zero-window probe is to be sent. */
   probeDue = false
   /** Times the persist timer has fired since the window opened, or the application let go. */
   probes = 0
-  dupAcks = 0
-  inRecovery = false
+  /** What is in flight and became of it. */
+  readonly scoreboard = new Scoreboard()
+  readonly rack = new Rack()
+  /** OPEN, RECOVERY or LOSS: recovery.ts. */
+  phase = OPEN
+  /** SND.NXT when the recovery began: acknowledged, it is over. */
   recover: Seq = 0
+  /** Duplicate ACKs of a peer without SACK, and the bytes they stand for. */
+  dupAcks = 0
+  dupBytes = 0
+  // PRR, RFC 6937 §3: bytes delivered and sent during this recovery, and in the network when it began (RecoverFS).
+  prrDelivered = 0
+  prrOut = 0
+  recoverFlight = 0
+  /** The reduction of the window may still prove needless: how much went again since `undoMarker`, less what arrived twice. */
+  undoable = false
+  undoMarker: Seq = 0
+  undoBytes = 0
+  /** When the first of them went; NaN: nothing did yet. */
+  resentAt: Millis = Number.NaN
+  /** The timeout is being looked into: RFC 5682. */
+  frto = false
+  /** Tail loss probe: NO_PROBE, PROBED_NEW or PROBED_AGAIN, SND.NXT then; one is to be sent. */
+  tailProbe = NO_PROBE
+  tailSeq: Seq = 0
+  tailDue = false
   readonly rtt = new RttEstimator()
   readonly congestion: Congestion
-  /** Segment being timed where there are no timestamps: its end and when it was sent; NaN: none. */
-  timedSeq: Seq = 0
-  timedAt: Millis = Number.NaN
+  /** When our SYN was sent; NaN: more than once. */
+  synSentAt: Millis = Number.NaN
+  /** When new text was sent last. */
+  lastSentAt: Millis = 0
 
   /** In order, not read yet. */
   readonly rcvQueue = new ByteQueue()
   /** Out of order; null while there is nothing. */
   reassembly: Reassembly | null = null
+  /** What came twice last, to be told in the next ACK: RFC 2883. Empty: nothing. */
+  dsackLeft: Seq = 0
+  dsackRight: Seq = 0
   /** The peer's FIN was seen at this sequence number (maybe ahead of missing data). */
   finSeen = false
   finSeq: Seq = 0
@@ -111,6 +142,9 @@ export class TcpConnection implements Wakeable {
   rexmitAt: Millis = Infinity
   persisting = false
   ackAt: Millis = Infinity
+  /** Tail loss probe; RACK's look at what was out of order. */
+  tailAt: Millis = Infinity
+  reorderAt: Millis = Infinity
   /** Pending or FIN-WAIT-2 over. */
   lifeAt: Millis = Infinity
   /** When the oldest thing not answered since was sent (data, FIN, SYN, probe): for the user timeout. NaN: nothing. */
@@ -164,7 +198,7 @@ export class TcpConnection implements Wakeable {
     this.localPort = localPort
     this.peerMss = v4 ? 536 : 1220
     this.smss = this.peerMss
-    this.congestion = new NewReno(this.smss)
+    this.congestion = tcp.options.congestion === 'newreno' ? new NewReno(this.smss) : new Cubic(this.smss)
   }
 
   /** Answers a pending SYN with a SYN-ACK. */
@@ -203,7 +237,7 @@ export class TcpConnection implements Wakeable {
     if (owner) this.sndQueue.push(bytes, start, end, owner)
     else this.sndQueue.copy(bytes, start, end)
     this.tcp.output(this)
-    return this.sndQueue.length < this.tcp.options.sndBuf
+    return this.sndQueue.length < this.sndLimit
   }
 
   /** Ends our side: a FIN follows what is queued. */
@@ -276,6 +310,16 @@ export class TcpConnection implements Wakeable {
 
   /** Bytes that can still be queued before `send` answers false. */
   get sendRoom(): number {
-    return this.tcp.options.sndBuf - this.sndQueue.length
+    return this.sndLimit - this.sndQueue.length
+  }
+
+  /** Bytes queued, unacknowledged ones included, from which on the application is to wait. */
+  get sndLimit(): number {
+    return this.tcp.options.sndBuf
+  }
+
+  /** TSval at a time: RFC 7323 §5.4: milliseconds, from a random offset per flow. */
+  tsValAt(at: Millis): number {
+    return (Math.floor(at) + this.tsOffset) | 0
   }
 }

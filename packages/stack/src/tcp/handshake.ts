@@ -94,7 +94,7 @@ export class Handshake {
       c.sndWndShift = 0
       c.rcvWndShift = 0
     }
-    c.sackOk = seg.sackPermitted
+    c.sackOk = seg.sackPermitted && this.tcp.options.sack
     c.tsOk = seg.hasTimestamps
     c.tsRecent = seg.tsVal
     c.tsRecentAt = now
@@ -140,7 +140,7 @@ export class Handshake {
     c.iss = this.isn(c, this.tcp.now)
     // Offered; `takeSynOptions` settles what came back.
     c.tsOk = true
-    c.sackOk = true
+    c.sackOk = this.tcp.options.sack
     c.rcvWndShift = RCV_WND_SHIFT
     c.tsOffset = this.tcp.random32()
     this.start(c)
@@ -149,7 +149,6 @@ export class Handshake {
   private start(c: TcpConnection): void {
     c.sndUna = c.iss
     c.sndNxt = c.iss
-    c.sndMax = c.iss
     c.recover = c.iss
     c.rcvAdv = seqAdd(c.rcvNxt, Math.min(this.tcp.options.rcvBuf, 0xffff))
     c.synDue = true

@@ -1,9 +1,7 @@
-// Owns: Reno's window: slow start, congestion avoidance, halving. RFC 5681 §3.1; recovery itself (RFC 6582) is the sender's.
+// Owns: Reno's window: slow start, congestion avoidance, halving. RFC 5681 §3.1.
 
-import { type Congestion, initialWindow } from './congestion.js'
-
-/** No window grows beyond this: more than any send buffer holds. */
-const CWND_MAX = 1 << 30
+import type { Millis } from '../memory/slab.js'
+import { type Congestion, CWND_MAX, decayed, filled, initialWindow, slowStart } from './congestion.js'
 
 export class NewReno implements Congestion {
   readonly name = 'newreno'
@@ -12,6 +10,8 @@ export class NewReno implements Congestion {
   private smss: number
   /** Nothing was acknowledged or lost yet: the window is still the initial one. */
   private fresh = true
+  private priorCwnd = 0
+  private priorSsthresh = 0
 
   constructor(smss: number) {
     this.smss = smss
@@ -20,25 +20,29 @@ export class NewReno implements Congestion {
 
   onAck(acked: number, flight: number): void {
     this.fresh = false
-    // A window that was not filled says nothing about the path (RFC 7661 §4.3): do not grow it.
-    if (flight * 2 < this.cwnd) return
-    if (this.cwnd < this.ssthresh) {
-      // Byte counting with L unbounded: one ACK of a whole batch stands for all its segments (RFC 3465 §2.3 says 2·SMSS,
-      // made for ACKs that were lost; here the kernel and we both acknowledge once per batch).
-      this.cwnd = Math.min(this.cwnd + acked, CWND_MAX)
-    } else {
-      this.cwnd = Math.min(this.cwnd + Math.max(1, (this.smss * acked) / this.cwnd), CWND_MAX)
-    }
+    if (!filled(this.cwnd, flight)) return
+    if (this.cwnd < this.ssthresh) this.cwnd = slowStart(this.cwnd, acked)
+    else this.cwnd = Math.min(this.cwnd + Math.max(1, (this.smss * acked) / this.cwnd), CWND_MAX)
   }
 
   onLoss(flight: number): void {
     this.fresh = false
+    this.priorCwnd = this.cwnd
+    this.priorSsthresh = this.ssthresh
     this.ssthresh = Math.max(flight / 2, 2 * this.smss) // RFC 5681 (4)
   }
 
   onTimeout(flight: number): void {
     this.onLoss(flight)
-    this.cwnd = this.smss // loss window, RFC 5681 §3.1
+  }
+
+  undo(): void {
+    this.cwnd = Math.max(this.cwnd, this.priorCwnd)
+    this.ssthresh = Math.max(this.ssthresh, this.priorSsthresh)
+  }
+
+  onIdle(idle: Millis, rto: Millis): void {
+    this.cwnd = decayed(this.cwnd, this.smss, idle, rto)
   }
 
   setSmss(smss: number): void {

@@ -2,6 +2,7 @@
 
 import type { TcpConnection } from './connection.js'
 import { updateSmss } from './handshake.js'
+import { resegment } from './recovery.js'
 import { type Seq, seqLeq, seqLt } from './seq.js'
 import { ESTABLISHED } from './states.js'
 
@@ -16,15 +17,14 @@ const PLATEAUS = [1492, 1006, FLOOR4]
  * smaller segments; the congestion window stays, for nothing was lost to congestion (RFC 1191 §3). False: not heeded.
  */
 export function takePathMtu(c: TcpConnection, told: number, seq: Seq): boolean {
-  if (c.state < ESTABLISHED || !seqLeq(c.sndUna, seq) || !seqLt(seq, c.sndMax)) return false
+  if (c.state < ESTABLISHED || !seqLeq(c.sndUna, seq) || !seqLt(seq, c.sndNxt)) return false
   const now = Math.min(c.tcp.options.mtu, c.pathMtu)
   const mtu = told === 0 && c.v4 ? (PLATEAUS.find(plateau => plateau < now) ?? FLOOR4) : told
   const next = Math.max(mtu, c.v4 ? FLOOR4 : FLOOR6)
   if (next >= now) return false
   c.pathMtu = next
   updateSmss(c)
-  c.sndNxt = c.sndUna
-  c.timedAt = Number.NaN // Karn
+  resegment(c)
   c.tcp.output(c)
   return true
 }

@@ -27,6 +27,12 @@ export class Reassembly {
     return this.ranges.length === 0
   }
 
+  /** Is all of [seq, end) here already? */
+  holds(seq: Seq, end: Seq): boolean {
+    for (const range of this.ranges) if (seqLeq(range.seq, seq) && seqLeq(end, range.end)) return true
+    return false
+  }
+
   /** Keeps a copy of what of [seq, seq + length) is new. False: the bound was reached, dropped. */
   add(seq: Seq, source: Bytes, start: number, length: number): boolean {
     const { ranges } = this
@@ -88,8 +94,8 @@ export class Reassembly {
     return null
   }
 
-  /** Fills `out` with up to `max` SACK blocks, the most recently touched first (RFC 2018 §4); answers how many. */
-  blocks(out: Int32Array, max: number): number {
+  /** Fills `out` with up to `max` SACK blocks from block `first` on, the most recently touched first (RFC 2018 §4); answers how many. */
+  blocks(out: Int32Array, first: number, max: number): number {
     const { ranges } = this
     const merged: { seq: Seq; end: Seq; touched: number }[] = []
     for (const range of ranges) {
@@ -102,8 +108,8 @@ export class Reassembly {
     merged.sort((a, b) => b.touched - a.touched)
     const n = Math.min(max, merged.length)
     for (let i = 0; i < n; i++) {
-      out[2 * i] = merged[i].seq
-      out[2 * i + 1] = merged[i].end
+      out[2 * (first + i)] = merged[i].seq
+      out[2 * (first + i) + 1] = merged[i].end
     }
     return n
   }

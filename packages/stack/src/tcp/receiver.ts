@@ -5,7 +5,7 @@ import type { Millis, Slab } from '../memory/slab.js'
 import type { Segment } from '../wire/tcp.js'
 import type { TcpConnection } from './connection.js'
 import { Reassembly } from './reassembly.js'
-import { seqAdd, seqDiff, seqGt, seqLeq } from './seq.js'
+import { type Seq, seqAdd, seqDiff, seqGt, seqLeq } from './seq.js'
 import { READABLE } from './states.js'
 
 /** Payloads from here on are kept by reference to their slab; smaller ones are copied, so that few bytes never pin 256 KiB. */
@@ -21,6 +21,7 @@ export function takeSegmentText(c: TcpConnection, seg: Segment, slab: Slab, now:
   const behind = seqDiff(c.rcvNxt, seq)
   if (behind > 0) {
     c.ackNow = true // some or all of it is old: the peer missed our ACK
+    tellDuplicate(c, seq, seqAdd(seq, Math.min(behind, length)))
     if (behind >= length) return
     start += behind
     length -= behind
@@ -56,6 +57,12 @@ export function takeSegmentText(c: TcpConnection, seg: Segment, slab: Slab, now:
   c.happened(READABLE)
 }
 
+/** RFC 2883: the peer learns that it sent [left, right) once too often. */
+export function tellDuplicate(c: TcpConnection, left: Seq, right: Seq): void {
+  c.dsackLeft = left
+  c.dsackRight = right
+}
+
 function advance(c: TcpConnection, length: number): void {
   c.rcvNxt = seqAdd(c.rcvNxt, length)
   c.tcp.receiveQueued += length
@@ -71,6 +78,7 @@ function takeOutOfOrder(c: TcpConnection, seq: number, slab: Slab, start: number
     return
   }
   c.reassembly ??= new Reassembly()
+  if (c.reassembly.holds(seq, seqAdd(seq, length))) tellDuplicate(c, seq, seqAdd(seq, length))
   const before = c.reassembly.bytes
   c.reassembly.add(seq, slab.bytes, start, length)
   c.tcp.receiveQueued += c.reassembly.bytes - before

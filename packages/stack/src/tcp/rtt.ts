@@ -12,7 +12,7 @@ export class RttEstimator {
   srtt = 0
   rttvar = 0
   rto = RTO_INITIAL
-  private measured = false
+  measured = false
 
   /** A segment that was sent only once (Karn, §3), or its timestamp, was acknowledged after `rtt`. */
   sample(rtt: Millis): void {

@@ -31,9 +31,6 @@ export const MAX_PIECES = 32
 const range = new ByteRange()
 const blocks = new Int32Array(8)
 
-/** RFC 7323 §5.4: milliseconds, from a random offset per flow. */
-export const tsVal = (c: TcpConnection, now: Millis): number => (Math.floor(now) + c.tsOffset) | 0
-
 /** IP header + TCP header + timestamps: what a full data segment carries besides its payload. */
 export function headerBytes(c: TcpConnection): number {
   return (c.v4 ? IPV4_HEADER : IPV6_HEADER) + TCP_HEADER + (c.tsOk ? TIMESTAMP_OPTION : 0)
@@ -51,11 +48,8 @@ export function emitSegment(c: TcpConnection, tx: PacketBatch, now: Millis, seq:
   let option = tcpAt + TCP_HEADER
   if (flags & SYN) option = writeSynOptions(c, view, option, now)
   else {
-    if (c.tsOk) option = writeTimestamps(view, option, tsVal(c, now), c.tsRecent)
-    if (c.sackOk && length === 0 && c.reassembly !== null) {
-      const n = c.reassembly.blocks(blocks, c.tsOk ? 3 : 4)
-      if (n > 0) option = writeSack(view, option, blocks, n)
-    }
+    if (c.tsOk) option = writeTimestamps(view, option, c.tsValAt(now), c.tsRecent)
+    if (c.sackOk && length === 0) option = writeSackBlocks(c, view, option)
   }
   const headerLength = option - tcpAt
   // RFC 7323 §2.2: the window in a SYN is never scaled.
@@ -85,6 +79,20 @@ export function emitSegment(c: TcpConnection, tx: PacketBatch, now: Millis, seq:
   return payload
 }
 
+/** RFC 2018 §4, what arrived last first; before that what arrived twice (RFC 2883 §4). */
+function writeSackBlocks(c: TcpConnection, view: DataView, option: number): number {
+  const max = c.tsOk ? 3 : 4
+  let n = 0
+  if (c.dsackLeft !== c.dsackRight) {
+    blocks[0] = c.dsackLeft
+    blocks[1] = c.dsackRight
+    c.dsackLeft = c.dsackRight
+    n = 1
+  }
+  if (c.reassembly !== null) n += c.reassembly.blocks(blocks, n, max - n)
+  return n > 0 ? writeSack(view, option, blocks, n) : option
+}
+
 /** Small payloads are copied behind the headers, others gathered from where they lie. */
 function gather(c: TcpConnection, tx: PacketBatch, behind: number, seq: number, length: number): number {
   const queue = c.sndQueue
@@ -110,7 +118,7 @@ function gather(c: TcpConnection, tx: PacketBatch, behind: number, seq: number, 
 function writeSynOptions(c: TcpConnection, view: DataView, at: number, now: Millis): number {
   let option = writeMss(view, at, c.tcp.ownMss(c.v4))
   if (c.sackOk) option = writeSackPermitted(view, option)
-  if (c.tsOk) option = writeTimestamps(view, option, tsVal(c, now), c.tsRecent)
+  if (c.tsOk) option = writeTimestamps(view, option, c.tsValAt(now), c.tsRecent)
   if (c.rcvWndShift > 0) option = writeWindowScale(view, option, c.rcvWndShift)
   return option
 }

@@ -1,6 +1,7 @@
 import { describe, expect, test } from 'vitest'
 import { PacketBatch } from '../memory/packet-batch.js'
 import { Script } from '../testing/script.js'
+import { OPEN } from './states.js'
 
 const MSS = 1000
 
@@ -18,7 +19,7 @@ describe('what may leave', () => {
     t.write(9500)
     t.sent('PA 1:9501 ack 1001')
     t.recv('A 1001:1001 ack 9501')
-    expect(t.connection.sndUna).toBe(t.connection.sndMax)
+    expect(t.connection.sndUna).toBe(t.connection.sndNxt)
   })
   test('the window is never overrun', () => {
     const t = new Script().establish('mss 1000', 2000)
@@ -330,8 +331,8 @@ describe('retransmission', () => {
 })
 
 describe('fast retransmit', () => {
-  function flight(segments: number) {
-    const t = new Script().establish('mss 1000')
+  function flight(segments: number, congestion: 'cubic' | 'newreno' = 'newreno') {
+    const t = new Script({ stack: { congestion } }).establish('mss 1000')
     t.write(segments * MSS)
     t.drainSent()
     return t
@@ -357,13 +358,18 @@ describe('fast retransmit', () => {
     t.recv('A 1001:1001 ack 5001')
     t.sent('A 5001:6001')
     t.recv('A 1001:1001 ack 8001')
-    expect(t.connection.inRecovery).toBe(false)
+    expect(t.connection.phase).toBe(OPEN)
     expect(t.stack.stats.tcpTimeouts).toBe(0)
   })
   test('the window is halved, not less than two segments', () => {
     const t = flight(8)
     for (let i = 0; i < 3; i++) t.recv('A 1001:1001 ack 1')
     expect(t.connection.congestion.ssthresh).toBe(4000)
+  })
+  test('CUBIC takes three tenths', () => {
+    const t = flight(8, 'cubic')
+    for (let i = 0; i < 3; i++) t.recv('A 1001:1001 ack 1')
+    expect(t.connection.congestion.ssthresh).toBeCloseTo(5600)
   })
   test('limited transmit: the first two duplicates let new segments out (RFC 3042)', () => {
     const t = new Script().establish('mss 1000')
@@ -397,11 +403,11 @@ describe('fast retransmit', () => {
     for (let i = 0; i < 3; i++) {
       c.sndUna = (c.sndUna + step) | 0
       c.sndNxt = c.sndUna
-      c.sndMax = c.sndUna
+      c.scoreboard.begin(c.sndUna)
       c.sndWl2 = c.sndUna
       t.write(1000)
       t.outbox.length = 0
-      const ack = (c.sndMax - c.iss) | 0
+      const ack = (c.sndNxt - c.iss) | 0
       t.recv(`A 1001:1001 ack ${ack}`)
     }
     const base = (c.sndUna - c.iss) | 0
@@ -454,14 +460,25 @@ describe('zero window', () => {
     expect(t.drainSent().length).toBe(3)
     t.recv('A 1001:1001 ack 1 win 0') // shrunk (RFC 9293 §3.8.6: be prepared)
     t.advance(200)
+    t.sent('A 1:1001') // as Linux: the first segment asks
     t.sentNothing()
     t.advance(400)
-    for (const line of t.drainSent()) expect(line).toMatch(/^A 0:0/)
+    for (const line of t.drainSent()) expect(line).toMatch(/^A 1:1001/)
     for (let i = 0; i < 5; i++) t.recv('A 1001:1001 ack 1 win 0') // answers, no duplicate ACKs
     expect(t.stack.stats.tcpFastRetransmits).toBe(0)
     t.sentNothing()
     t.recv('A 1001:1001 ack 1 win 3000')
     t.sent('A 1:1001')
+  })
+  test('a window shut over what is out never ends a connection whose peer answers', () => {
+    const t = new Script().establish('mss 1000', 3000)
+    t.write(3000)
+    t.recv('A 1001:1001 ack 1 win 0')
+    for (let i = 0; i < 40; i++) {
+      t.advance(10_000)
+      t.recv('A 1001:1001 ack 1 win 0')
+    }
+    expect(t.events).not.toContain('gone ETIMEDOUT')
   })
   test('a pure ACK stays inside a window that shrunk', () => {
     const t = new Script().establish('mss 1000', 3000)

@@ -1,20 +1,20 @@
-// Owns: SND.*: what may leave now (window, Nagle, silly windows, congestion), what was acknowledged, what goes out again.
-// Read first: RFC 9293 §3.8 (§3.8.6.1 probes, §3.8.6.2.1 SWS, §3.7.4 Nagle), RFC 6298, RFC 5681, RFC 6582 (NewReno).
+// Owns: SND.*: what may leave now (window, Nagle, silly windows, congestion), new or again, probes and ACKs.
+// Read first: RFC 9293 §3.8 (§3.8.6.1 probes, §3.8.6.2.1 SWS, §3.7.4 Nagle), RFC 6675 §5 (what goes first). Acknowledgments are recovery.ts's.
 
 import type { PacketBatch } from '../memory/packet-batch.js'
 import type { Millis } from '../memory/slab.js'
-import { ACK, FIN, PSH, type Segment, SYN } from '../wire/tcp.js'
+import { ACK, FIN, PSH, SYN } from '../wire/tcp.js'
 import type { TcpConnection } from './connection.js'
 import { openWindow } from './receiver.js'
+import { pipeOf } from './recovery.js'
 import { emitSegment, headerBytes, MAX_PIECES } from './segment.js'
-import { seqAdd, seqDiff, seqGeq, seqGt, seqLt, seqMax } from './seq.js'
-import { CLOSED, FIN_WAIT_2, SYN_PENDING, SYN_RECEIVED, SYN_SENT, WRITABLE } from './states.js'
+import { seqAdd, seqDiff } from './seq.js'
+import { CLOSED, FIN_WAIT_2, OPEN, RECOVERY, SYN_PENDING, SYN_RECEIVED, SYN_SENT } from './states.js'
+import { armTailProbe, tailProbed } from './tail-loss.js'
 import { schedule } from './timers.js'
 
 /** Super-segments a connection may emit before the next one gets its turn. */
 const QUANTUM = 4
-/** Duplicate ACKs that count as a loss: RFC 5681 §3.2. */
-const DUP_THRESH = 3
 const MAX_IP_PACKET = 65_535
 /** Duplicate ACKs for one batch: enough for any recovery to start, too few to amplify a flood. */
 const MAX_GAP_ACKS = 16
@@ -25,31 +25,26 @@ export function output(c: TcpConnection, tx: PacketBatch, now: Millis): boolean 
   if (!tx.hasRoom(MAX_PIECES)) return false
   if (c.state === SYN_SENT || c.state === SYN_RECEIVED) {
     if (c.synDue) sendSyn(c, tx, now)
-    else if (c.ackNow) emitSegment(c, tx, now, c.sndMax, ACK, 0) // a challenge
+    else if (c.ackNow) emitSegment(c, tx, now, c.sndNxt, ACK, 0) // a challenge
     schedule(c)
     return true
   }
   if (openWindow(c)) c.ackNow = true
   if (c.gapAcks > 0) sendDuplicateAcks(c, tx, now)
-  if (c.rexmitDue) {
-    if (!tx.hasRoom(MAX_PIECES)) return false // the duplicate ACKs took the last rows
-    retransmitFirst(c, tx, now)
-  }
   if (c.probeDue && tx.hasRoom(0)) sendProbe(c, tx, now)
-  const done = sendData(c, tx, now)
+  let done = c.rexmitHeld || resendLost(c, tx, now)
+  if (done) done = sendData(c, tx, now)
+  if (done && c.tailDue) done = probeTail(c, tx, now)
   if (c.ackNow && tx.hasRoom(0)) emitSegment(c, tx, now, ackSeq(c), ACK, 0)
   if (c.orphan && c.state === FIN_WAIT_2 && c.lifeAt === Infinity) c.lifeAt = now + c.tcp.options.finWait2Timeout
   schedule(c)
   return done && !c.ackNow
 }
 
-/**
- * The sequence number of a pure ACK: SND.NXT as if no timeout had taken it back, or the peer would find the ACK old and ignore it; but
- * inside its window, should that have shrunk (Linux tcp_acceptable_seq).
- */
+/** The sequence number of a pure ACK: SND.NXT, but inside the peer's window, should that have shrunk (Linux tcp_acceptable_seq). */
 function ackSeq(c: TcpConnection): number {
   const edge = seqAdd(c.sndUna, c.sndWnd)
-  return seqDiff(c.sndMax, edge) < 1 << c.sndWndShift ? c.sndMax : edge
+  return seqDiff(c.sndNxt, edge) < 1 << c.sndWndShift ? c.sndNxt : edge
 }
 
 /** RFC 5681 §4.2, for every segment that was out of order, within bounds. */
@@ -61,49 +56,60 @@ function sendDuplicateAcks(c: TcpConnection, tx: PacketBatch, now: Millis): void
 function sendSyn(c: TcpConnection, tx: PacketBatch, now: Millis): void {
   c.synDue = false
   emitSegment(c, tx, now, c.iss, c.state === SYN_SENT ? SYN : SYN | ACK, 0)
-  if (c.sndMax === c.iss) {
+  if (c.sndNxt === c.iss) {
     c.sndNxt = seqAdd(c.iss, 1)
-    c.sndMax = c.sndNxt
-    startTiming(c, now)
-  } else c.timedAt = Number.NaN // Karn: whichever of them will be answered
+    c.synSentAt = now
+    c.unansweredSince = now
+  } else c.synSentAt = Number.NaN // Karn: whichever of them will be answered
   armRetransmission(c, now)
 }
 
-/** End of everything queued, FIN not counted. While a SYN is unacknowledged the queue starts behind it. */
+/** End of everything queued, FIN not counted. */
 const queueEnd = (c: TcpConnection): number => seqAdd(c.sndUna, c.sndQueue.length)
 
 function sendData(c: TcpConnection, tx: PacketBatch, now: Millis): boolean {
   const end = queueEnd(c)
+  let fresh = false
+  let done = true
   for (let emitted = 0; ; emitted++) {
     const remaining = seqDiff(end, c.sndNxt)
-    const finLeft = c.finQueued && remaining >= 0 && !finAcknowledged(c) // remaining −1: the FIN is out
+    const finLeft = c.finQueued && !c.finSent
     if (remaining <= 0 && !finLeft) break
     const flight = seqDiff(c.sndNxt, c.sndUna)
-    const wnd = c.sndWnd - flight
-    // Limited transmit (RFC 3042): the first two duplicate ACKs let new segments out beyond the window.
-    const extra = c.inRecovery ? 0 : Math.min(c.dupAcks, DUP_THRESH - 1) * c.smss
-    const room = Math.min(wnd, Math.floor(c.congestion.cwnd) + extra - flight)
-    const length = segmentLength(c, remaining, room)
-    const fin = finLeft && length === remaining && room > length
+    if (flight === 0 && !fresh) restartIdle(c, now)
+    // A tail loss probe goes out beyond the congestion window: RFC 8985 §7.3.
+    const cwnd = Math.floor(c.congestion.cwnd) - pipeOf(c)
+    const length = segmentLength(c, remaining, Math.min(c.sndWnd - flight, c.tailDue ? Math.max(cwnd, c.smss) : cwnd))
+    const fin = finLeft && length === remaining && c.sndWnd > flight + length // it takes no room in the network
     if (length === 0 && !fin) {
       if (flight === 0) startPersisting(c, now)
       break
     }
-    if (emitted === QUANTUM || !tx.hasRoom(MAX_PIECES)) return false
+    if (emitted === QUANTUM || !tx.hasRoom(MAX_PIECES)) {
+      done = false
+      break
+    }
     c.forceSend = false
     emit(c, tx, now, length, fin, length > 0 && length === remaining)
+    fresh = true
+    if (c.tailDue) tailProbed(c, false, now)
   }
-  return true
+  if (fresh) armTailProbe(c, now)
+  return done
+}
+
+/** Behind a pause the window is not what the path bears any more: RFC 5681 §4.1. */
+function restartIdle(c: TcpConnection, now: Millis): void {
+  const idle = now - c.lastSentAt
+  if (idle >= c.rtt.rto) c.congestion.onIdle(idle, c.rtt.rto)
 }
 
 /** How many bytes may go in the next segment: 0 for none. RFC 9293 §3.8.6.2.1 (sender's SWS avoidance) and §3.7.4 (Nagle). */
 function segmentLength(c: TcpConnection, remaining: number, room: number): number {
   if (remaining <= 0 || room <= 0) return 0
-  const most = superSegments(c) ? Math.floor((MAX_IP_PACKET - headerBytes(c)) / c.smss) * c.smss : c.smss
-  let length = Math.min(remaining, room, most)
+  let length = Math.min(remaining, room, largest(c))
   const tail = length === remaining
   if (length >= c.smss && !tail) return length - (length % c.smss) // (1) whole segments
-  if (seqLt(c.sndNxt, c.sndMax)) return length // again, after a timeout
   if (tail) {
     if (length % c.smss === 0 || c.noDelay || c.finQueued || c.sndNxt === c.sndUna) return length // (2)
     length -= length % c.smss // Nagle: the partial last segment waits for the ACK of what is out
@@ -111,6 +117,11 @@ function segmentLength(c: TcpConnection, remaining: number, room: number): numbe
   }
   if (length >= c.maxSndWnd / 2 || c.forceSend) return length // (3), (4)
   return 0
+}
+
+/** Payload bytes of the largest (super-)segment. */
+function largest(c: TcpConnection): number {
+  return superSegments(c) ? Math.floor((MAX_IP_PACKET - headerBytes(c)) / c.smss) * c.smss : c.smss
 }
 
 /**
@@ -122,35 +133,71 @@ function superSegments(c: TcpConnection): boolean {
 }
 
 function emit(c: TcpConnection, tx: PacketBatch, now: Millis, length: number, ends: boolean, last: boolean): void {
-  const seq = c.sndNxt
-  const sent = emitSegment(c, tx, now, seq, ACK | (last ? PSH : 0) | (ends ? FIN : 0), length)
+  const sent = emitSegment(c, tx, now, c.sndNxt, ACK | (last ? PSH : 0) | (ends ? FIN : 0), length)
   const fin = ends && sent === length
-  const next = seqAdd(seq, sent + (fin ? 1 : 0))
-  if (seqGt(next, c.sndMax)) {
-    c.bytesSent += seqDiff(next, c.sndMax) - (fin ? 1 : 0)
-    if (seq === c.sndMax && Number.isNaN(c.timedAt)) {
-      c.timedSeq = next
-      c.timedAt = now
-    }
-    c.sndMax = next
-  } else c.tcp.stats.tcpRetransmits++
+  c.bytesSent += sent
   if (fin) c.finSent = true
-  c.sndNxt = next
+  c.sndNxt = seqAdd(c.sndNxt, sent + (fin ? 1 : 0))
+  c.scoreboard.sent(c.sndNxt, now)
+  c.lastSentAt = now
+  if (c.phase === RECOVERY) c.prrOut += sent
   if (c.rexmitAt === Infinity || c.persisting) armRetransmission(c, now)
   if (Number.isNaN(c.unansweredSince)) c.unansweredSince = now
 }
 
-/** Sends the segment at SND.UNA again: fast retransmit and partial ACKs. */
-function retransmitFirst(c: TcpConnection, tx: PacketBatch, now: Millis): void {
+/** What is lost goes first: RFC 6675 §5 (C), NextSeg (1). The first of a recovery goes whatever the window says (§5 (4.3)). */
+function resendLost(c: TcpConnection, tx: PacketBatch, now: Millis): boolean {
+  const sb = c.scoreboard
+  for (let emitted = 0; sb.waiting > 0; emitted++) {
+    const i = sb.nextLost()
+    const start = sb.startOf(i)
+    const left = seqDiff(sb.endOf(i), start)
+    let room = Math.floor(c.congestion.cwnd) - pipeOf(c)
+    if (c.rexmitDue) room = Math.max(room, c.smss)
+    else if (room < Math.min(left, c.smss)) return true
+    // The peer has taken its window back (RFC 9293 §3.8.6): only the first segment may ask whether it is open again.
+    const wnd = start === c.sndUna ? Math.max(c.sndWnd, c.smss) : seqDiff(seqAdd(c.sndUna, c.sndWnd), start)
+    if (wnd <= 0) return true
+    const most = superSegments(c) ? Math.max(c.smss, room - (room % c.smss)) : c.smss
+    if (emitted === QUANTUM || !tx.hasRoom(MAX_PIECES)) return false
+    resend(c, tx, now, i, start, Math.min(left, wnd, most, largest(c)))
+    c.rexmitDue = false
+  }
   c.rexmitDue = false
-  if (c.sndUna === c.sndMax) return // acknowledged meanwhile
-  const length = Math.min(c.sndQueue.length, c.smss, seqDiff(c.sndMax, c.sndUna))
-  const fin = c.finSent && length === c.sndQueue.length
-  if (length <= 0 && !fin) return
+  return true
+}
+
+/** Sends `length` numbers of range `i` again, from `start` on; the FIN is one of them. */
+function resend(c: TcpConnection, tx: PacketBatch, now: Millis, i: number, start: number, length: number): void {
+  const behind = seqDiff(queueEnd(c), start)
+  const text = Math.min(length, behind)
+  const sent = emitSegment(c, tx, now, start, ACK | (text > 0 && text === behind ? PSH : 0) | (text < length ? FIN : 0), text)
+  const covered = sent === text ? length : sent
+  c.scoreboard.resent(i, start, seqAdd(start, covered), now)
   c.tcp.stats.tcpRetransmits++
-  emitSegment(c, tx, now, c.sndUna, ACK | (fin ? FIN : 0), Math.max(0, length))
-  c.timedAt = Number.NaN // Karn
-  armRetransmission(c, now)
+  if (c.phase === OPEN)
+    c.undoable = false // a probe: what the last recovery knew is history
+  else {
+    c.undoBytes += covered
+    if (Number.isNaN(c.resentAt)) c.resentAt = now
+    if (c.phase === RECOVERY) c.prrOut += covered
+  }
+  if (start === c.sndUna || c.rexmitAt === Infinity || c.persisting) armRetransmission(c, now)
+}
+
+/** A tail loss probe, and there was nothing new to send: the last segment again. RFC 8985 §7.3. */
+function probeTail(c: TcpConnection, tx: PacketBatch, now: Millis): boolean {
+  const i = c.scoreboard.last
+  if (i < 0 || c.phase !== OPEN) {
+    c.tailDue = false
+    return true
+  }
+  if (!tx.hasRoom(MAX_PIECES)) return false
+  const end = c.scoreboard.endOf(i)
+  const length = Math.min(seqDiff(end, c.scoreboard.startOf(i)), c.smss)
+  resend(c, tx, now, i, seqAdd(end, -length), length)
+  tailProbed(c, true, now)
+  return true
 }
 
 /**
@@ -175,116 +222,6 @@ export function armRetransmission(c: TcpConnection, now: Millis): void {
   c.rexmitAt = now + c.rtt.rto // RFC 6298 (5.1)
 }
 
-function startTiming(c: TcpConnection, now: Millis): void {
-  c.timedSeq = c.sndNxt
-  c.timedAt = now
-  c.unansweredSince = now
-}
-
-/** SND.UNA < SEG.ACK ≤ SND.MAX: takes the acknowledged bytes out of the queue, measures, grows the window, restarts the timer. */
-export function acknowledged(c: TcpConnection, seg: Segment, now: Millis): void {
-  const flight = seqDiff(c.sndMax, c.sndUna)
-  const n = seqDiff(seg.ack, c.sndUna)
-  measure(c, seg, now)
-  const data = Math.min(n, c.sndQueue.length) // the rest is our FIN
-  const wasFull = c.sndQueue.length >= c.tcp.options.sndBuf
-  if (data > 0) c.sndQueue.discard(data)
-  c.sndUna = seg.ack
-  c.sndNxt = seqMax(c.sndNxt, c.sndUna)
-  c.retries = 0
-  c.unansweredSince = Number.NaN
-  recover(c, n, flight)
-  c.dupAcks = 0
-  // RFC 6582 `recover` goes along, or 2 GiB later it would seem to lie ahead.
-  if (!c.inRecovery && seqLt(c.recover, c.sndUna)) c.recover = c.sndUna
-  if (c.sndUna === c.sndMax) {
-    c.rexmitAt = Infinity // RFC 6298 (5.2)
-    c.persisting = false
-  } else {
-    armRetransmission(c, now) // (5.3)
-    c.unansweredSince = now
-  }
-  if (data > 0 && (wasFull || c.sndQueue.length < c.tcp.options.sndBuf >> 1)) c.happened(WRITABLE)
-}
-
-/** RFC 6298 §3 and §4, RFC 7323 §4.1. A turn that was stalled measured the process, not the path: no sample. */
-function measure(c: TcpConnection, seg: Segment, now: Millis): void {
-  const timed = !Number.isNaN(c.timedAt) && seqGeq(seg.ack, c.timedSeq)
-  if (c.tcp.stalled) {
-    if (timed) c.timedAt = Number.NaN
-    return
-  }
-  if (c.tsOk && seg.hasTimestamps && seg.tsEcr !== 0) {
-    const rtt = (Math.floor(now) + c.tsOffset - seg.tsEcr) | 0
-    if (rtt >= 0 && rtt < 600_000) c.rtt.sample(rtt)
-    else c.rtt.settle()
-  } else if (timed) c.rtt.sample(now - c.timedAt)
-  else c.rtt.settle()
-  if (timed) c.timedAt = Number.NaN
-}
-
-/** The handshake's round trip. */
-export function measureSyn(c: TcpConnection, seg: Segment, now: Millis): void {
-  const timed = !Number.isNaN(c.timedAt)
-  const rtt = timed ? now - c.timedAt : (Math.floor(now) + c.tsOffset - seg.tsEcr) | 0
-  if (!c.tcp.stalled && (timed || (c.tsOk && seg.hasTimestamps && rtt >= 0))) c.rtt.sample(rtt)
-  else c.rtt.fallBack()
-  c.timedAt = Number.NaN
-}
-
-/** NewReno: RFC 6582 §3.2. */
-function recover(c: TcpConnection, acked: number, flight: number): void {
-  const cc = c.congestion
-  if (!c.inRecovery) return cc.onAck(acked, flight)
-  if (seqGeq(c.sndUna, c.recover)) {
-    // Full acknowledgment (3): the window comes down to what recovery left.
-    c.inRecovery = false
-    cc.cwnd = Math.min(cc.ssthresh, Math.max(flight - acked, c.smss) + c.smss)
-    return
-  }
-  // Partial acknowledgment: the next hole is the new SND.UNA.
-  c.rexmitDue = true
-  cc.cwnd = Math.max(cc.cwnd - acked, c.smss) + (acked >= c.smss ? c.smss : 0)
-}
-
-/** The same ACK again, nothing else in it, while data is out. RFC 5681 §2 and §3.2. */
-export function duplicateAck(c: TcpConnection): void {
-  c.dupAcks++
-  const cc = c.congestion
-  if (c.inRecovery) {
-    cc.cwnd += c.smss // the segment that left the network makes room for another
-    return
-  }
-  if (c.dupAcks !== DUP_THRESH) return
-  if (seqLt(c.sndUna, c.recover)) return // RFC 6582 §3.2 (2): duplicates of what went again after a timeout
-  const flight = seqDiff(c.sndMax, c.sndUna)
-  cc.onLoss(flight)
-  cc.cwnd = cc.ssthresh + DUP_THRESH * c.smss
-  c.inRecovery = true
-  c.recover = c.sndMax
-  c.rexmitDue = true
-  c.tcp.stats.tcpFastRetransmits++
-}
-
-/** The retransmission timer fired: RFC 6298 (5.4)–(5.6), RFC 5681 §3.1. What is out counts as lost and goes again from SND.UNA. */
-export function retransmissionTimeout(c: TcpConnection, now: Millis): void {
-  c.rtt.backOff()
-  c.retries++
-  c.tcp.stats.tcpTimeouts++
-  c.timedAt = Number.NaN
-  if (c.state === SYN_SENT || c.state === SYN_RECEIVED) c.synDue = true
-  else {
-    if (c.retries === 1) c.congestion.onTimeout(seqDiff(c.sndMax, c.sndUna))
-    else c.congestion.cwnd = c.smss
-    c.inRecovery = false
-    c.dupAcks = 0
-    c.recover = c.sndMax
-    c.sndNxt = c.sndUna
-  }
-  armRetransmission(c, now)
-  c.tcp.output(c)
-}
-
 /** The persist timer fired: a probe into a closed window, or one small segment into a small one (SWS override). */
 export function persistTimeout(c: TcpConnection, now: Millis): void {
   c.rtt.backOff()
@@ -297,4 +234,4 @@ export function persistTimeout(c: TcpConnection, now: Millis): void {
 }
 
 /** All of ours is acknowledged, the FIN too. */
-export const finAcknowledged = (c: TcpConnection): boolean => c.finSent && c.sndUna === c.sndMax
+export const finAcknowledged = (c: TcpConnection): boolean => c.finSent && c.sndUna === c.sndNxt

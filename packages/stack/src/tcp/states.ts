@@ -24,3 +24,11 @@ export const WRITABLE = 8
 export const ENDED = 16
 /** The connection is no more; `connection.error` says why, '' if all went well. */
 export const GONE_EVENT = 32
+
+// Phases of loss recovery.
+/** Nothing is known to be lost. */
+export const OPEN = 0
+/** Losses were seen by what did arrive. */
+export const RECOVERY = 1
+/** The retransmission timer fired. */
+export const LOSS = 2

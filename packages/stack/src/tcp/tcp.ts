@@ -223,7 +223,7 @@ export class Tcp {
 
   /** A reset of an established connection: <SEQ=SND.NXT><ACK=RCV.NXT>, exact for the peer (RFC 5961 §3). */
   sendReset(c: TcpConnection): void {
-    this.replyLone(c, c.sndMax, c.rcvNxt, RST | ACK)
+    this.replyLone(c, c.sndNxt, c.rcvNxt, RST | ACK)
   }
 
   /** The flow key of a connection, in `flows.key`. */
@@ -289,12 +289,12 @@ export class Tcp {
   /** Both FINs are exchanged, ours first: the flow lives on as a row of the table, and the last ACK goes out. */
   enterTimeWait(c: TcpConnection, now: Millis): void {
     const w = this.waiting
-    w.sndNxt = c.sndMax
+    w.sndNxt = c.sndNxt
     w.rcvNxt = c.rcvNxt
     w.tsOk = c.tsOk
     w.tsRecent = c.tsRecent
     w.tsOffset = c.tsOffset
-    if (c.ackNow) this.replyLone(c, c.sndMax, c.rcvNxt, ACK)
+    if (c.ackNow) this.replyLone(c, c.sndNxt, c.rcvNxt, ACK)
     this.remove(c, '')
     this.timeWait.key.set(this.keyOf(c))
     this.timeWait.add(w, now + this.options.timeWait)
@@ -311,10 +311,13 @@ export class Tcp {
     c.deadline = Infinity
     c.rexmitAt = Infinity
     c.ackAt = Infinity
+    c.tailAt = Infinity
+    c.reorderAt = Infinity
     c.lifeAt = Infinity
     c.ackNow = false
     this.heap.remove(c)
     c.sndQueue.clear()
+    c.scoreboard.begin(c.sndUna)
     if (c.reassembly !== null) {
       this.receiveQueued -= c.reassembly.bytes
       c.reassembly = null

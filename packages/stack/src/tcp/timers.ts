@@ -3,8 +3,10 @@
 
 import type { Millis } from '../memory/slab.js'
 import type { TcpConnection } from './connection.js'
-import { persistTimeout, retransmissionTimeout } from './sender.js'
+import { reorderTimeout, retransmissionTimeout } from './recovery.js'
+import { persistTimeout } from './sender.js'
 import { FIN_WAIT_2, SYN_PENDING, SYN_RECEIVED, SYN_SENT } from './states.js'
+import { armTailProbe, tailProbeTimeout } from './tail-loss.js'
 
 /** SYN or SYN-ACK sent again at most this often: about 31 s, Linux tcp_synack_retries. */
 const SYN_RETRIES = 5
@@ -20,6 +22,8 @@ export function schedule(c: TcpConnection): void {
   let next = c.rexmitAt
   if (c.ackAt < next) next = c.ackAt
   if (c.lifeAt < next) next = c.lifeAt
+  if (c.tailAt < next) next = c.tailAt
+  if (c.reorderAt < next) next = c.reorderAt
   c.deadline = next
   c.tcp.heap.update(c)
 }
@@ -31,13 +35,19 @@ export function wakeConnection(c: TcpConnection, now: Millis): void {
     c.ackNow = true
     c.tcp.output(c)
   }
-  if (c.rexmitAt <= now) {
-    // The process stood still, not the network: what answers it may be a moment away. The deadline starts anew.
-    if (c.tcp.stalled) c.rexmitAt = now + c.rtt.rto
-    else retransmit(c, now)
-  }
+  if (c.tcp.stalled) restart(c, now)
+  if (c.reorderAt <= now) reorderTimeout(c, now)
+  if (c.tailAt <= now) tailProbeTimeout(c)
+  else if (c.rexmitAt <= now) retransmit(c, now)
   if (c.lifeAt <= now) lifeOver(c)
   schedule(c)
+}
+
+/** The process stood still, not the network: what answers may be a moment away. The deadlines of loss start anew. */
+function restart(c: TcpConnection, now: Millis): void {
+  if (c.rexmitAt <= now) c.rexmitAt = now + c.rtt.rto
+  if (c.tailAt <= now) armTailProbe(c, now)
+  if (c.reorderAt <= now) c.reorderAt = now + Math.max(c.rack.reoWnd(c), 1)
 }
 
 function retransmit(c: TcpConnection, now: Millis): void {

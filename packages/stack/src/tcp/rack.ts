@@ -1,0 +1,119 @@
+// Owns: losses seen by time: what was sent before something that has arrived, and is late by more than reordering explains, is lost.
+// Read first: RFC 8985 §5–6 (RACK); names in parentheses are its variables. The tail loss probe (§7) is tail-loss.ts.
+
+import type { Millis } from '../memory/slab.js'
+import type { Segment } from '../wire/tcp.js'
+import type { TcpConnection } from './connection.js'
+import { EVER } from './scoreboard.js'
+import { type Seq, seqGt, seqLeq, seqLt } from './seq.js'
+import { OPEN } from './states.js'
+
+/** Segments held ahead of a gap that count as a loss while no reordering was ever seen: RFC 5681 §3.2. */
+export const DUP_THRESH = 3
+/** A minimum older than this is replaced by what is measured now. Linux tcp_min_rtt_wlen. */
+const MIN_RTT_AGE = 300_000 // ms
+/** Recoveries a widened window outlives: RFC 8985 §6.2 step 4. */
+const REO_WND_PERSIST = 16
+const REO_WND_MULT_MAX = 16
+
+export class Rack {
+  /** (RACK.xmit_ts, RACK.end_seq) The segment sent last of all that have arrived. −Infinity: none has. */
+  xmitAt: Millis = -Infinity
+  end: Seq = 0
+  /** (RACK.rtt) Of that segment. */
+  rtt: Millis = 0
+  /** (RACK.min_RTT) */
+  minRtt: Millis = Infinity
+  private minRttAt: Millis = 0
+  /** (RACK.fack) The highest number that has arrived. */
+  fack: Seq = 0
+  /** (RACK.reordering_seen) */
+  reorderingSeen = false
+  private reoWndMult = 1
+  private reoWndPersist = 0
+  /** (RACK.dsack_round) One DSACK a round trip counts. */
+  private dsackRound: Seq = 0
+  private inDsackRound = false
+
+  begin(una: Seq): void {
+    this.fack = una
+  }
+
+  /** §6.2 steps 1–3 for a segment that has arrived. `ambiguous`: sent again, and maybe the first copy arrived. */
+  arrived(sentAt: Millis, end: Seq, flags: number, ambiguous: boolean, now: Millis): void {
+    const rtt = now - sentAt
+    if (flags & EVER && (ambiguous || rtt < this.minRtt)) return // an ACK of the first copy
+    if (!(flags & EVER)) {
+      if (rtt <= this.minRtt || now - this.minRttAt > MIN_RTT_AGE) {
+        this.minRtt = rtt
+        this.minRttAt = now
+      }
+      if (seqGt(end, this.fack)) this.fack = end
+      else if (seqLt(end, this.fack)) this.reorderingSeen = true
+    }
+    this.rtt = rtt
+    if (sentAt > this.xmitAt || (sentAt === this.xmitAt && seqGt(end, this.end))) {
+      this.xmitAt = sentAt
+      this.end = end
+    }
+  }
+
+  /** §6.2 step 4: the peer got something twice: the window was too narrow. */
+  duplicated(c: TcpConnection): void {
+    this.reorderingSeen = true
+    if (this.inDsackRound && seqLt(c.sndUna, this.dsackRound)) return
+    this.inDsackRound = true
+    this.dsackRound = c.sndNxt
+    this.reoWndMult = Math.min(this.reoWndMult + 1, REO_WND_MULT_MAX)
+    this.reoWndPersist = REO_WND_PERSIST
+  }
+
+  /** A recovery is over. */
+  recovered(): void {
+    if (this.reoWndPersist > 0 && --this.reoWndPersist === 0) this.reoWndMult = 1
+  }
+
+  /** (RACK.reo_wnd) Later than this, and it is lost. */
+  reoWnd(c: TcpConnection): Millis {
+    if (!this.reorderingSeen && (c.phase !== OPEN || c.scoreboard.sacked >= DUP_THRESH * c.smss)) return 0
+    return Math.min((this.reoWndMult * this.minRtt) / 4, c.rtt.srtt)
+  }
+}
+
+/** What one ACK says: the reused record. */
+export class Delivery {
+  /** Bytes it is the first to acknowledge, in order or not. (DeliveredData of RFC 6937) */
+  bytes = 0
+  /** Some of them by SACK. */
+  sacked = false
+  /** Something sent before `recover` has arrived that was never sent again: whoever thought it lost was wrong. RFC 5682. */
+  original = false
+  /** Of the oldest segment acknowledged in order that was sent once; NaN: there is none. */
+  rtt: Millis = Number.NaN
+  private c!: TcpConnection
+  private now: Millis = 0
+  private tsEcr = 0
+  private hasTimestamps = false
+
+  begin(c: TcpConnection, seg: Segment, now: Millis): void {
+    this.bytes = 0
+    this.sacked = false
+    this.original = false
+    this.rtt = Number.NaN
+    this.c = c
+    this.now = now
+    this.hasTimestamps = c.tsOk && seg.hasTimestamps
+    this.tsEcr = seg.tsEcr
+  }
+
+  take(n: number, end: Seq, sentAt: Millis, flags: number, inOrder: boolean): void {
+    const { c, now } = this
+    this.bytes += n
+    if (!inOrder) this.sacked = true
+    if (!(flags & EVER)) {
+      if (seqLeq(end, c.recover)) this.original = true
+      if (inOrder && Number.isNaN(this.rtt)) this.rtt = now - sentAt
+    }
+    c.rack.arrived(sentAt, end, flags, this.hasTimestamps && seqLt(this.tsEcr, c.tsValAt(sentAt)), now)
+  }
+}
