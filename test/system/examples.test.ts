@@ -1,7 +1,7 @@
 // Each example is started as its header says, on a TUN in a namespace, and does what it promises.
 
-import { readFileSync } from 'node:fs'
-import { expect, it } from 'vitest'
+import { readFileSync, rmSync, writeFileSync } from 'node:fs'
+import { expect, it, onTestFinished } from 'vitest'
 import { APP4, DNS4, HOP4, Scene, SERVER4, TUN } from './namespace.js'
 import { PORTS } from './programs/ports.mjs'
 import { describeSystem, PROXY, ROOT } from './requirements.js'
@@ -36,6 +36,23 @@ s.on('data', data => (n += data.length)).on('end', () => console.log(n)).end('he
     proxy.kill('SIGINT')
     expect(await proxy.exited).toEqual({ code: 0, signal: null })
     expect(apps.hasDevice(TUN)).toBe(false)
+  })
+})
+
+describeSystem('README', needs, () => {
+  it('its fifteen lines do what it says below them', async () => {
+    const code = /## Fifteen lines\n\n```js\n([\s\S]*?)```/.exec(readFileSync(`${ROOT}README.md`, 'utf8'))?.[1] ?? ''
+    // From a file within the repository, as it says; this one goes with the test.
+    const file = `${ROOT}examples/echo/.readme-${process.pid}.mjs`
+    writeFileSync(file, code)
+    onTestFinished(() => rmSync(file))
+    const world = await Scene.forThisTest({ program: () => [process.execPath, file] })
+    await world.serve('tcp-server', [SERVER4])
+    const echo = await world.client('udp-client', { op: 'echo', host: '203.0.113.9', from: APP4, bytes: 5 })
+    expect(echo).toEqual({ same: true, bytes: 5, from: `203.0.113.9 ${PORTS.udpEcho}` })
+    expect(await world.client('tcp-client', { op: 'many', count: 3, host: SERVER4, from: APP4 })).toEqual({ right: 3 })
+    const script = `require('net').connect({ host: '203.0.113.9', port: 443, localAddress: '${APP4}' }).on('error', e => console.log(e.code))`
+    expect((await world.apps.run(process.execPath, ['-e', script])).stdout.toString()).toBe('ECONNREFUSED\n') // no SOCKS proxy there
   })
 })
 

@@ -22,7 +22,7 @@ async function lingering(world: Scene) {
   const client = world.apps.start(process.execPath, [programPath('tcp-client'), JSON.stringify({ op: 'linger', ...SIDE })])
   await client.waitFor(/^up$/)
   const result = async () => JSON.parse(await client.waitFor(/^\{/)) as Record<string, string>
-  return { say: (word: string) => client.child.stdin!.write(`${word}\n`), result }
+  return { client, say: (word: string) => client.child.stdin!.write(`${word}\n`), result }
 }
 
 async function moves(world: Scene, bytes: number): Promise<void> {
@@ -104,6 +104,31 @@ describeSystem('the end of the proxy', needs, () => {
     await again.waitFor(/\[TUN\]/)
     const bytes = 1_000_000
     expect(await world.client('tcp-client', { op: 'upload', bytes, ...SIDE })).toMatchObject({ sha: patternHash(bytes) })
+    await again.stop()
+  })
+
+  it('killed in the middle of a transfer: the next one takes the same NIC, and the application is told that its connection is gone', async () => {
+    const world = await Scene.forThisTest({ persistent: true })
+    await world.serve('tcp-server', [SERVER4])
+    const connection = await lingering(world)
+    world.proxy.kill('SIGKILL')
+    await world.proxy.exited
+    const again = world.apps.start(process.execPath, [PROXY, '-f', world.file('config.yaml')])
+    await again.waitFor(/\[TUN\]/)
+    connection.say('bye')
+    await connection.client.waitFor(/ECONNRESET/)
+    expect(await world.client('tcp-client', { op: 'many', count: 20, ...SIDE })).toEqual({ right: 20 })
+    expect(again.lines.filter(line => /level=(warning|error)/.test(line))).toEqual([])
+    await again.stop()
+  })
+
+  it('killed: its own NIC goes with it, and it starts again', async () => {
+    const world = await Scene.forThisTest()
+    world.proxy.kill('SIGKILL')
+    await world.proxy.exited
+    expect(world.apps.hasDevice(TUN)).toBe(false)
+    const again = world.apps.start(process.execPath, [PROXY, '-f', world.file('config.yaml')])
+    await again.waitFor(/\[TUN\]/)
     await again.stop()
   })
 

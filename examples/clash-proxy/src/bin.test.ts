@@ -54,6 +54,12 @@ describe.skipIf(!built)(built ? 'the command' : 'the command (skipped: no dist/,
       'clash-proxy: fd.yaml:3:15: tun.device-url: fd://999: descriptor 999 is not open in this process (ERR_TUN_BAD_DESCRIPTOR)\n' +
         'clash-proxy: let the parent process pass it on (stdio)\n',
     ],
+    [
+      'DNS at an address whose packets never come',
+      ['-f', file('listen.yaml', `${TUN}  dns-listen: 127.0.0.1:53\n`)],
+      "clash-proxy: listen.yaml:4:15: tun.dns-listen: '127.0.0.1' is local to the host: its kernel answers there itself. " +
+        'Use e.g. 198.18.0.2 (ERR_TUN_LOCAL_ADDRESS)\n',
+    ],
     ['a TUN that is not enabled', ['-f', file('off.yaml', 'tun: {enable: false}\n')], /^clash-proxy: off\.yaml: tun\.enable is not true/],
   ])('%s: says so, exit code 1', async (_, args, message) => {
     const { status, out, err } = await run(...args)

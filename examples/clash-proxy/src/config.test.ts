@@ -102,6 +102,22 @@ describe('a bad file', () => {
   })
 })
 
+test('a group without members is one mistake, not one more for each rule that names it', () => {
+  expect(problems(`${GOOD.replace('MATCH,s5', 'MATCH,G')}proxy-groups:\n  - {name: G, type: select}\n`)).toHaveLength(1)
+})
+
+test.each([
+  ['username: me, password: 0123', 1],
+  ['username: 1e5, password: 0x10', 2],
+  ['username: me, password: 12345678901234567890', 1],
+  ['username: 7, password: 123456', 0],
+  ["username: me, password: '0123'", 0],
+])('%s: a number that is written otherwise warns, without showing it', (fields, count) => {
+  const told = read(GOOD.replace('port: 1080', `port: 1080, ${fields}`)).warnings.map(warning => formatDiagnostic(warning, 'c.yaml'))
+  expect(told.filter(line => line.includes('was read as a number, which is written otherwise: put it in quotes'))).toHaveLength(count)
+  expect(told.join('\n')).not.toMatch(/0123|100000|12345/)
+})
+
 test('what is not acted on yet warns with its line and the program runs', () => {
   const text = `${GOOD}  - GEOIP,CN,DIRECT\nallow-lan: false\nproxy-groups:\n  - {name: G, type: select, proxies: [s5]}\n`
   expect(read(text).warnings.map(warning => formatDiagnostic(warning, 'c.yaml'))).toEqual([

@@ -1,6 +1,6 @@
 // Owns: the configuration file → what the program runs with. @tun/config reads `tun:` and `dns:`; the sections of a proxy are ours.
 
-import { clashBoolean, type Diagnostic, type DnsOptions, formatPath, loadConfig, type TunOptions } from '@tun/config'
+import { clashBoolean, type Diagnostic, type DnsOptions, formatPath, type LoadedConfig, loadConfig, type TunOptions } from '@tun/config'
 import { z } from 'zod'
 import { LEVELS, type Level } from './log.js'
 import { type Problem, Problems } from './problems.js'
@@ -15,8 +15,8 @@ export interface Config {
   level: Level
   ipv6: boolean
   targets: Targets
-  /** Where the file says which device: its errors come when it is opened. */
-  deviceAt: { line: number; column: number }
+  /** Where a key stands: some errors come only when the TUN is opened. */
+  locate: LoadedConfig['locate']
   rules: Rules
   /** In the order of the file. */
   warnings: Diagnostic[]
@@ -58,6 +58,10 @@ export function readConfig(text: string, file: string, needs: ProxyNeeds): Confi
     return { severity: 'warning', path: formatPath(full), ...loaded.locate(full), message, hint }
   })
   const { tun, dns, sections } = loaded
+  for (const path of misread(loaded)) {
+    const message = 'was read as a number, which is written otherwise'
+    ours.push({ severity: 'warning', path: formatPath(path), ...loaded.locate(path), message, hint: 'put it in quotes' })
+  }
   return {
     tun,
     dns: { ...dns, ipv6: dns.ipv6 && sections.ipv6 },
@@ -66,8 +70,19 @@ export function readConfig(text: string, file: string, needs: ProxyNeeds): Confi
     ipv6: sections.ipv6,
     targets,
     rules,
-    deviceAt: loaded.locate(['tun', 'device-url']),
+    locate: loaded.locate,
     warnings: [...loaded.warnings, ...ours].sort((a, b) => a.line - b.line || a.column - b.column),
+  }
+}
+
+/** Credentials like `0123` and `1e5`, of which only a number is left: the proxy would be told another word. */
+function* misread({ values, written }: LoadedConfig): Generator<(string | number)[]> {
+  const proxies = Array.isArray(values.proxies) ? values.proxies : []
+  for (const [i, entry] of proxies.entries()) {
+    for (const field of ['username', 'password']) {
+      const value = (entry as Record<string, unknown>)[field]
+      if (typeof value === 'number' && written(['proxies', i, field]) !== String(value)) yield ['proxies', i, field]
+    }
   }
 }
 

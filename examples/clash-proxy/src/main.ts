@@ -18,6 +18,12 @@ type Inbound = Awaited<ReturnType<typeof createTunInbound>>
 const DRAIN = 500 // ms that open connections get after SIGTERM to send what they have
 const PATIENCE = 2000 // ms until the process ends even if something does not close
 
+/** Which key is at fault, by the error's code. */
+const LATE_ERRORS: Record<string, string[] | undefined> = {
+  ERR_TUN_LOCAL_ADDRESS: ['tun', 'dns-listen'],
+  ERR_TUN_FAKE_IP_RANGE: ['dns', 'fake-ip-range'],
+}
+
 export async function run(argv: readonly string[]): Promise<void> {
   process.stderr.on('error', () => {}) // whoever read it has gone; the traffic has not
   const command = parseArgs(argv)
@@ -76,10 +82,12 @@ async function start(name: string, file: string): Promise<void> {
   // The line's level says already that it is a warning.
   for (const warning of config.warnings) log.warning?.(formatDiagnostic({ ...warning, severity: 'error' }, name))
 
-  const { line, column } = config.deviceAt
-  const inbound = await createTunInbound({ tun, dns }).catch((error: Error) => {
+  const inbound = await createTunInbound({ tun, dns }).catch((error: Error & { code?: string }) => {
     // What only opening could find out belongs to a line of the file all the same.
-    if (error instanceof TunError) error.message = `${name}:${line}:${column}: tun.device-url: ${error.message}`
+    const path = error instanceof TunError ? ['tun', 'device-url'] : LATE_ERRORS[error.code ?? '']
+    if (path === undefined) throw error
+    const { line, column } = config.locate(path)
+    error.message = `${name}:${line}:${column}: ${path.join('.')}: ${error.message}`
     throw error
   })
   if (dns.enable) names.inbound = inbound

@@ -84,9 +84,23 @@ describe('groups', () => {
   })
 
   test.each([
+    ['use', ['p']],
+    ['include-all', true],
+  ])('members that come by %s: a warning, and what goes through it is refused, not leaked', (key, value) => {
+    const groups = [
+      { name: 'G', type: 'select', [key]: value },
+      { name: 'H', type: 'select', proxies: ['G'] },
+    ]
+    const { targets, errors, warnings } = read([S5], groups)
+    expect(errors).toEqual([])
+    expect(warnings[0]).toBe(`0.${key}: providers are not acted on yet: what goes through 'G' is refused`)
+    for (const name of ['G', 'H']) expect(targets.get(name)).toEqual({ name: 'G', outbound: undefined, reject: 'refused' })
+  })
+
+  test.each([
     [{ name: 'G', type: 'select', proxies: ['G'] }, "0.proxies.0: group 'G' contains itself: G → G"],
     [{ name: 'G', type: 'select', proxies: ['sock'] }, "0.proxies.0: there is no proxy 'sock': did you mean 'socks'?"],
-    [{ name: 'G', type: 'select', use: ['p'] }, "0: group 'G' has no proxies (proxy-providers are not acted on yet)"],
+    [{ name: 'G', type: 'select', use: [], proxies: [] }, "0: group 'G' has no proxies: write e.g. proxies: [DIRECT]"],
     [{ name: 'socks', type: 'select', proxies: ['s5'] }, "0.name: the name 'socks' is taken"],
   ])('%j is an error', (group, message) => {
     expect(read([{ ...S5, name: 'socks' }], [group]).errors).toContain(message)

@@ -34,6 +34,9 @@ const SOCKS5_FIELDS: Record<string, boolean> = {
   ...{ tfo: false, mptcp: false, 'dialer-proxy': false, certificate: false, 'private-key': false },
 }
 
+/** Keys of a group: true, or names of providers that its members come from. */
+const MEMBERS_FROM_ELSEWHERE = ['use', 'include-all', 'include-all-proxies', 'include-all-providers']
+
 type Entry = Record<string, unknown>
 
 /** Everything a rule can send to: the entries of the file, DIRECT, REJECT, REJECT-DROP, and GLOBAL, which is the first entry. */
@@ -115,7 +118,12 @@ export function readGroups(section: unknown, targets: Map<string, Target>, probl
     const name = readName(entry, path, firsts.has(String(entry.name)) ? firsts : targets, problems)
     const list = entry.proxies
     if (Array.isArray(list) && list.length > 0) firsts.set(name, { first: String(list[0]), path: [...path, 'proxies', 0] })
-    else problems.error(path, `group '${name}' has no proxies (proxy-providers are not acted on yet)`)
+    else {
+      targets.set(name, { name, outbound: undefined, reject: 'refused' }) // rules that name it are not wrong, too
+      const others = MEMBERS_FROM_ELSEWHERE.find(key => entry[key] === true || (Array.isArray(entry[key]) && entry[key].length > 0))
+      if (others === undefined) problems.error(path, `group '${name}' has no proxies`, 'write e.g. proxies: [DIRECT]')
+      else problems.warn([...path, others], `providers are not acted on yet: what goes through '${name}' is refused`)
+    }
   }
   for (const [name, { path }] of firsts) {
     const seen = new Set<string>()

@@ -76,6 +76,9 @@ describe('matching', () => {
     ['2001:db8::/33', '3001:db8::1', false],
     ['2001:db8::/96', '2001:db8:0:0:1::1', false],
     ['::/0', '2001:db8::1', true],
+    ['::/0', '10.1.2.3', false], // IPv6 only, as `ip -6` and mihomo mean it
+    ['::/64', '10.1.2.3', false],
+    ['::ffff:10.0.0.0/104', '10.1.2.3', true],
     ['fe80::1/128', 'fe80::1', true],
     ['128.0.0.0/1', '200.0.0.1', true],
   ])('IP-CIDR,%s and %s: %s', (prefix, address, expected) => {

@@ -2,7 +2,7 @@
 // prefixes as masked words – with their place in the file; the lowest place of all kinds wins.
 
 import type { Destination, Endpoint } from '@tun/inbound'
-import { parseAddress } from '@tun/stack'
+import { isMapped, parseAddress } from '@tun/stack'
 import { didYouMean, type Problems } from './problems.js'
 import type { Target, Targets } from './proxies.js'
 
@@ -32,6 +32,8 @@ interface Prefix {
   m1: number
   m2: number
   m3: number
+  /** Of IPv4; `::/0` means IPv6 only, although ::ffff:a.b.c.d lies in it. */
+  v4: boolean
 }
 
 type Wrong = readonly [what: string, hint: string]
@@ -219,9 +221,10 @@ function placeOfAddress(prefixes: readonly Prefix[], ip: string, limit: number):
   const words = prefixes.length === 0 ? null : parseAddress(ip)
   if (words === null) return limit
   const [w0, w1, w2, w3] = words
+  const v4 = isMapped(w0, w1, w2)
   for (const p of prefixes) {
     if (p.place >= limit) break
-    if ((w3 & p.m3) === p.w3 && (w2 & p.m2) === p.w2 && (w1 & p.m1) === p.w1 && (w0 & p.m0) === p.w0) return p.place
+    if (p.v4 === v4 && (w3 & p.m3) === p.w3 && (w2 & p.m2) === p.w2 && (w1 & p.m1) === p.w1 && (w0 & p.m0) === p.w0) return p.place
   }
   return limit
 }
@@ -235,15 +238,16 @@ function readPrefix(text: string): Omit<Prefix, 'place'> | undefined {
   const slash = text.indexOf('/')
   const words = parseAddress(slash < 0 ? text : text.slice(0, slash))
   if (!words) return undefined
-  const v4 = !text.includes(':')
-  const bitsText = slash < 0 ? (v4 ? '32' : '128') : text.slice(slash + 1)
+  const dotted = !text.includes(':')
+  const bitsText = slash < 0 ? (dotted ? '32' : '128') : text.slice(slash + 1)
   const bits = Number(bitsText)
-  if (!/^\d{1,3}$/.test(bitsText) || bits > (v4 ? 32 : 128)) return undefined
-  const length = v4 ? 96 + bits : bits
+  if (!/^\d{1,3}$/.test(bitsText) || bits > (dotted ? 32 : 128)) return undefined
+  const length = dotted ? 96 + bits : bits
+  const v4 = dotted || (length >= 96 && isMapped(words[0], words[1], words[2]))
   const mask = (word: number) => {
     const ones = Math.min(32, Math.max(0, length - 32 * word))
     return ones === 0 ? 0 : -1 << (32 - ones)
   }
   const [m0, m1, m2, m3] = [mask(0), mask(1), mask(2), mask(3)]
-  return { w0: words[0] & m0, w1: words[1] & m1, w2: words[2] & m2, w3: words[3] & m3, m0, m1, m2, m3 }
+  return { w0: words[0] & m0, w1: words[1] & m1, w2: words[2] & m2, w3: words[3] & m3, m0, m1, m2, m3, v4 }
 }

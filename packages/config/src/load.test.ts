@@ -94,11 +94,12 @@ describe('a good file', () => {
   })
 
   test('places are found for every value, through merges, and for what is missing the nearest above', () => {
-    const { locate } = loadConfig('a: &a {x: 1}\nb:\n  - c\n  - {<<: *a, y: [2, 33]}\nc:\n', { known: ['a', 'b', 'c'] })
+    const { locate, written } = loadConfig('a: &a {x: 1}\nb:\n  - c\n  - {<<: *a, y: [2, 033]}\nc:\n', { known: ['a', 'b', 'c'] })
     const places = [['b', 0], ['b', 1, 'y', 1], ['b', 1, 'x'], ['c'], ['b', 7, 'z'], ['nowhere']].map(path =>
       Object.values(locate(path)).join(':'),
     )
     expect(places).toEqual(['3:5', '4:21', '1:11', '5:1', '3:3', '1:1'])
+    expect([['b', 1, 'y', 1], ['b', 1, 'x'], ['b', 1], ['nowhere']].map(written)).toEqual(['033', '1', undefined, undefined])
   })
 })
 
@@ -222,6 +223,24 @@ rules: MATCH,s5
       'c:2:1: tun: the key appears twice in the same map: remove one of them',
       'c:3:7: port: must be at least 0, got -1',
     ])
+  })
+
+  test.each([
+    ['fake-ip-range: 127.0.0.0/8', 'loopback'],
+    ['fake-ip-range: 0.0.0.0/0', 'this network'],
+    ['fake-ip-range: 192.0.0.0/2', 'multicast'],
+    ['fake-ip-range: 169.254.7.1/24', 'link-local'],
+    ['fake-ip-range6: fe80::/64', 'link-local'],
+    ['fake-ip-range6: ::/0', 'loopback'],
+    ['fake-ip-range6: ::ffff:198.18.0.0/112', 'IPv4'],
+  ])('%s would hand out addresses that never reach a TUN', (line, kind) => {
+    expect(said(`dns:\n  ipv6: true\n  ${line}\n`)[0]).toMatch(new RegExp(`has addresses that never reach a TUN \\(${kind}\\): e\\.g\\. `))
+  })
+
+  test('any other range may be faked', () => {
+    for (const range of ['198.18.0.1/16', '10.0.0.0/8', '203.0.113.0/30', '32.0.0.0/3']) {
+      expect(said(`dns:\n  fake-ip-range: ${range}\n`)).toEqual([])
+    }
   })
 
   test('bombs and mazes end quickly in an error', () => {

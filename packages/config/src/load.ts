@@ -30,6 +30,8 @@ export interface LoadedConfig<S extends Record<string, ZodType> = Record<string,
   warnings: Diagnostic[]
   /** Where the value at a path stands (both from 1), or what is left of the path. */
   locate(path: Path): { line: number; column: number }
+  /** The text of a single value: `0123`, where the value is the number 123. */
+  written(path: Path): string | undefined
 }
 
 /** @throws ConfigError `ERR_TUN_CONFIG` with every error of the file */
@@ -56,6 +58,7 @@ export function loadConfig<S extends Record<string, ZodType>>(text: string, opti
     values: root,
     warnings: report.warnings,
     locate: path => source.value(path),
+    written: path => source.written(path),
   }
 }
 

@@ -1,7 +1,7 @@
 // Owns: the values a Clash config is made of, as zod types whose messages say what is wrong and what to write instead.
 // Addresses RFC 4291 §2.2; interface names: 15 bytes, what IFNAMSIZ of <linux/if.h> leaves beside the NUL.
 
-import { isIP, isIPv4, isIPv6 } from 'node:net'
+import { BlockList, isIP, isIPv4, isIPv6 } from 'node:net'
 import { z } from 'zod'
 
 /** undefined: fine; else why not, and the fix. */
@@ -84,6 +84,32 @@ function listenFault(value: string): Fault {
   return undefined
 }
 
+/** Packets to these never come by a route into a NIC, whoever asks for them: RFC 6890, RFC 4291 §2.4. */
+const NOT_ROUTED = [
+  ['0.0.0.0', 8, 'this network'],
+  ['127.0.0.0', 8, 'loopback'],
+  ['169.254.0.0', 16, 'link-local'],
+  ['224.0.0.0', 4, 'multicast'],
+  ['255.255.255.255', 32, 'broadcast'],
+  ['::', 96, 'loopback'],
+  ['::ffff:0:0', 96, 'IPv4'],
+  ['fe80::', 10, 'link-local'],
+  ['ff00::', 8, 'multicast'],
+] as const
+
+/** What of that lies in the range, or it in. */
+function notRouted(address: string, bits: number): string | undefined {
+  const family = isIPv6(address) ? 'ipv6' : 'ipv4'
+  const range = new BlockList()
+  range.addSubnet(address, bits, family)
+  return NOT_ROUTED.find(([base, prefix]) => {
+    if (isIPv6(base) !== (family === 'ipv6')) return false
+    const special = new BlockList()
+    special.addSubnet(base, prefix, family)
+    return special.check(address, family) || range.check(base, family)
+  })?.[2]
+}
+
 /** A CIDR of one family with room for `maxPrefix`'s addresses; host bits are allowed (the NIC's address). */
 export function cidr(family: 4 | 6, maxPrefix: number, example: string): z.ZodString {
   return text(value => {
@@ -98,6 +124,9 @@ export function cidr(family: 4 | 6, maxPrefix: number, example: string): z.ZodSt
     if (Number(prefix) > (family === 4 ? 32 : 128))
       return { message: `/${prefix} is no IPv${family} prefix length`, hint: `e.g. ${example}` }
     if (Number(prefix) > maxPrefix) return { message: `/${prefix} leaves no address to hand out`, hint: `use /${maxPrefix} or shorter` }
+    const special = notRouted(address, Number(prefix))
+    if (special !== undefined)
+      return { message: `${show(value)} has addresses that never reach a TUN (${special})`, hint: `e.g. ${example}` }
     return undefined
   })
 }

@@ -68,6 +68,13 @@ export class YamlSource implements Places {
     return this.placeOf(key ?? node)
   }
 
+  /** The scalar at a path as it was written; undefined if there is none. */
+  written(path: Path): string | undefined {
+    const { node } = this.find(path)
+    const scalar = this.resolve(node)
+    return isScalar(scalar) ? scalar.source : undefined
+  }
+
   /** Is the value under this key marked with an anchor, to be used elsewhere? */
   isAnchored(path: Path): boolean {
     const { node } = this.find(path)

@@ -19,8 +19,12 @@ async function echo(address: string): Promise<Destination & { socket: Socket }> 
   return { address, port: socket.address().port, family, socket }
 }
 
-async function associate(options: DirectOptions = {}): Promise<DatagramOutbound & { next(): Promise<[string, Endpoint]> }> {
-  const outbound = await direct(options).associate!({ source: { address: '10.0.0.2', port: 5000, family: 4 } })
+type Flow = DatagramOutbound & { next(): Promise<[string, Endpoint]>; rejected: [address: string, length: number][] }
+
+async function associate(options: DirectOptions = {}): Promise<Flow> {
+  const rejected: Flow['rejected'] = []
+  const reject = (to: Destination, length: number) => void rejected.push([to.address, length])
+  const outbound = await direct(options).associate!({ source: { address: '10.0.0.2', port: 5000, family: 4 }, reject })
   const got: [string, Endpoint][] = []
   let wake = () => {}
   outbound.onMessage((payload, from) => {
@@ -32,7 +36,7 @@ async function associate(options: DirectOptions = {}): Promise<DatagramOutbound 
     if (got.length === 0) await new Promise<void>(resolve => (wake = resolve))
     return got.shift()!
   }
-  return Object.assign(outbound, { next })
+  return Object.assign(outbound, { next, rejected })
 }
 
 test('one socket a family talks to everybody, and answers carry their true source', async () => {
@@ -108,6 +112,34 @@ test('a local address which is not ours ends it with the kernel’s error', asyn
   const flow = await associate({ localAddress: '203.0.113.1' })
   flow.send(Buffer.from('x'), { address: '127.0.0.1', port: 9, family: 4 })
   expect(await flow.closed).toMatchObject({ code: 'EADDRNOTAVAIL' })
+})
+
+// The kernel's EACCES for a broadcast stands for all it says at once, like ENETUNREACH where there is no IPv6.
+const NO_WAY = '255.255.255.255'
+
+test('a destination that there is no way to: the application is told, and the other destinations are not disturbed', async () => {
+  const to = await echo('127.0.0.1')
+  const flow = await associate()
+  flow.send(Buffer.from('lost'), { address: NO_WAY, port: 9, family: 4 })
+  flow.send(Buffer.from('fine'), to)
+  expect((await flow.next())[0]).toBe('fine')
+  expect(flow.rejected).toEqual([[NO_WAY, 4]])
+})
+
+test('a name’s next address is taken where there is no way to the first; without a next one the name is asked again', async () => {
+  const { port } = await echo('127.0.0.1')
+  const answers = [[NO_WAY], [NO_WAY, NO_WAY, '127.0.0.1']]
+  const lookup = async () => (answers.shift() ?? []).map(address => ({ address, family: 4 }))
+  const flow = await associate({ lookup })
+  const to: Destination = { address: '198.18.0.1', port, family: 4, host: 'example.org' }
+  flow.send(Buffer.from('a'), to)
+  while (flow.rejected.length === 0) await new Promise(setImmediate)
+  expect(flow.rejected).toEqual([['198.18.0.1', 1]])
+  for (const text of ['b', 'c']) flow.send(Buffer.from(text), to)
+  expect([(await flow.next())[0], (await flow.next())[0]]).toEqual(['b', 'c'])
+  flow.send(Buffer.from('d'), to)
+  expect((await flow.next())[0]).toBe('d')
+  expect(flow.rejected).toHaveLength(1)
 })
 
 test('port 0 and a datagram over 64 KiB are refused or lost, never thrown', async () => {

@@ -10,15 +10,19 @@ const MAX_QUEUED = 1 << 20 // bytes the kernel has not taken yet; beyond them da
 const MAX_NAMES = 64 // names a flow may talk to at the same time; the oldest is forgotten
 const MAX_WAITING = 16 // datagrams that wait for one name to be looked up
 
+const MAX_ADDRESSES = 8 // of one name: a bound for a hostile answer
+/** What sendto(2) answers where there is no way to an address: no route, no such family here, a firewall. */
+const NO_WAY = new Set(['ENETUNREACH', 'EHOSTUNREACH', 'EADDRNOTAVAIL', 'EAFNOSUPPORT', 'EACCES', 'EPERM'])
+
 interface Name {
-  /** Empty until it is known. */
-  address: string
-  waiting: [payload: Uint8Array, port: number][]
+  /** The first is in use; those that proved to be out of reach are gone. Empty until it is known. */
+  addresses: string[]
+  waiting: [payload: Uint8Array, to: Destination][]
 }
 
 /** Opens nothing yet: each family's socket is made by the first datagram which needs it. */
-export function openDirectDatagrams(_flow: DatagramFlow, options: DirectOptions & { lookup: Lookup }): DatagramOutbound {
-  return new DirectDatagrams(options)
+export function openDirectDatagrams(flow: DatagramFlow, options: DirectOptions & { lookup: Lookup }): DatagramOutbound {
+  return new DirectDatagrams(flow, options)
 }
 
 class DirectDatagrams implements DatagramOutbound {
@@ -31,8 +35,13 @@ class DirectDatagrams implements DatagramOutbound {
   private readonly names = new Map<string, Name>()
   /** Of datagrams that wait for a name. */
   private waitingBytes = 0
+  /** There is a way to this address. Only where that is not known the outcome of a send is asked for, which costs. */
+  private reached = ''
 
-  constructor(private readonly options: DirectOptions & { lookup: Lookup }) {
+  constructor(
+    private readonly flow: DatagramFlow,
+    private readonly options: DirectOptions & { lookup: Lookup },
+  ) {
     this.closed = new Promise(resolve => {
       this.resolveClosed = resolve
     })
@@ -44,13 +53,13 @@ class DirectDatagrams implements DatagramOutbound {
 
   send(payload: Uint8Array, to: Destination): boolean {
     if (this.isClosed) return false
-    if (to.host === undefined) return this.sendTo(payload, to.address, to.port)
+    if (to.host === undefined) return this.sendTo(payload, to.address, to)
     const known = this.names.get(to.host)
-    if (known?.address) return this.sendTo(payload, known.address, to.port)
+    if (known && known.addresses.length > 0) return this.sendTo(payload, known.addresses[0], to)
     if (this.waitingBytes + payload.length > MAX_QUEUED || (known?.waiting.length ?? 0) >= MAX_WAITING) return false
     this.waitingBytes += payload.length
-    if (known) known.waiting.push([payload, to.port])
-    else this.lookUp(to.host, { address: '', waiting: [[payload, to.port]] })
+    if (known) known.waiting.push([payload, to])
+    else this.lookUp(to.host, { addresses: [], waiting: [[payload, to]] })
     return true
   }
 
@@ -74,8 +83,8 @@ class DirectDatagrams implements DatagramOutbound {
       found => {
         if (this.isClosed || this.names.get(host) !== name) return
         if (found.length === 0) return this.forget(host)
-        name.address = found[0].address
-        for (const [payload, port] of this.release(name)) this.sendTo(payload, name.address, port)
+        name.addresses = [...new Set(found.map(({ address }) => address))].slice(0, MAX_ADDRESSES)
+        for (const [payload, to] of this.release(name)) this.sendTo(payload, name.addresses[0], to)
       },
       () => {
         if (this.names.get(host) === name) this.forget(host)
@@ -97,12 +106,31 @@ class DirectDatagrams implements DatagramOutbound {
     return waiting
   }
 
-  private sendTo(payload: Uint8Array, address: string, port: number): boolean {
+  /** A name's next address, as on any machine without IPv6; if there is none the application is told. */
+  private unreachable(payload: Uint8Array, address: string, to: Destination): void {
+    if (this.isClosed) return
+    const name = to.host === undefined ? undefined : this.names.get(to.host)
+    if (name?.addresses[0] === address) {
+      if (name.addresses.length === 1) this.forget(to.host!)
+      else name.addresses.shift()
+    }
+    const next = name?.addresses[0]
+    if (next !== undefined && next !== address) this.sendTo(payload, next, to)
+    else this.flow.reject?.(to, payload.length)
+  }
+
+  private sendTo(payload: Uint8Array, address: string, to: Destination): boolean {
     const socket = isIP(address) === 6 ? (this.socket6 ??= this.open('udp6')) : (this.socket4 ??= this.open('udp4'))
     if (this.isClosed) return false // it could not be opened
     if (socket.getSendQueueSize() + payload.length > MAX_QUEUED) return false
     try {
-      socket.send(payload, port, address)
+      if (address === this.reached) socket.send(payload, to.port, address)
+      else {
+        socket.send(payload, to.port, address, error => {
+          if (error === null) this.reached = address
+          else if (NO_WAY.has((error as NodeJS.ErrnoException).code ?? '')) this.unreachable(payload, address, to)
+        })
+      }
     } catch {
       return false // port 0, or bind failed
     }

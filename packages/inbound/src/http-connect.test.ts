@@ -59,6 +59,25 @@ describe('httpConnect', () => {
     expect(asked).toContain(`Proxy-Authorization: Basic ${Buffer.from('al:p@ss').toString('base64')}\r\n`)
     socket.destroy()
   })
+  test.each([['in one piece'], ['in single bytes']])('interim answers before the yes are read over, %s (RFC 9110 §15.2)', async how => {
+    const server = await proxy(async socket => {
+      const answer = `HTTP/1.1 100 Continue\r\n\r\nHTTP/1.1 103\r\nLink: x\r\n\r\n${OK}tail`
+      for (const piece of how === 'in one piece' ? [answer] : answer) {
+        socket.write(piece)
+        await sleep(0)
+      }
+      socket.end()
+    })
+    let got = ''
+    for await (const chunk of await httpConnect(server).dial(NAMED)) got += chunk
+    expect(got).toBe('tail')
+  })
+  test('interim answers without end are EPROTO, and 101 is a refusal', async () => {
+    const endless = await proxy(socket => void socket.write('HTTP/1.1 100 Continue\r\n\r\n'.repeat(1000)))
+    await expect(httpConnect(endless).dial(NAMED)).rejects.toMatchObject({ code: 'EPROTO' })
+    const upgrade = await proxy(socket => void socket.write('HTTP/1.1 101 Switching Protocols\r\n\r\n'))
+    await expect(httpConnect(upgrade).dial(NAMED)).rejects.toMatchObject({ code: 'ECONNRESET' })
+  })
   test('an answer in single bytes is read, and nothing behind it is lost', async () => {
     const server = await proxy(async socket => {
       for (const byte of `${OK}tail`) {

@@ -96,6 +96,7 @@ async function dial(
 function converse(socket: Socket, request: string, name: string, timeoutMs: number, signal?: AbortSignal): Promise<Socket> {
   return new Promise((resolve, reject) => {
     let head = ''
+    let bytes = 0
     const letGo = () => {
       clearTimeout(timer)
       signal?.removeEventListener('abort', onAbort)
@@ -112,10 +113,16 @@ function converse(socket: Socket, request: string, name: string, timeoutMs: numb
     const onError = (error: NodeJS.ErrnoException) => fail(new DialError(error.code ?? 'ECONNRESET', `${name} failed: ${error.message}`))
     const onReadable = () => {
       for (let chunk = socket.read() as Buffer | null; chunk !== null; chunk = socket.read() as Buffer | null) {
-        const before = head.length
+        let before = head.length
+        bytes += chunk.length
         head += chunk.toString('latin1')
-        const end = head.indexOf(END_OF_HEAD)
-        if (end < 0 && head.length <= MAX_HEAD) continue
+        let end = head.indexOf(END_OF_HEAD)
+        // RFC 9110 §15.2: any number of interim answers, 100 or 103, may come first; 101 is none.
+        for (; end >= 0 && /^HTTP\/1\.1 1(?!01)\d\d[ \r]/.test(head); end = head.indexOf(END_OF_HEAD)) {
+          head = head.slice(end + END_OF_HEAD.length)
+          before -= end + END_OF_HEAD.length
+        }
+        if (end < 0 && bytes <= MAX_HEAD) continue
         if (end < 0) return fail(new DialError('EPROTO', `${name} answered with a head of more than ${MAX_HEAD} bytes`))
         const refusal = refusalIn(head, name)
         if (refusal) return fail(refusal)

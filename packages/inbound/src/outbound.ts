@@ -11,6 +11,8 @@ export type { Destination, Endpoint }
 /** What is known of a UDP flow when it asks for an outbound: flows are keyed by their source alone (RFC 4787 §4.1). */
 export interface DatagramFlow {
   readonly source: Endpoint
+  /** Tells the source of a datagram of `length` bytes that nobody can be reached at `to`. */
+  reject?(to: Destination, length: number): void
 }
 
 /** One socket for a whole flow: sends to any destination, receives from anybody. */

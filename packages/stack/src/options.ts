@@ -5,9 +5,15 @@ export interface StackOptions {
   mtu?: number
   /** The device cuts up to 64 KiB into segments (see Device.offload). */
   offload?: boolean
-  /** Receive buffer per connection, bytes: the largest window advertised. Nothing is allocated for it. */
+  /**
+   * Receive buffer per connection, bytes: the largest window advertised. It begins at 128 KiB and grows with what the application reads; nothing
+   * is allocated for it.
+   */
   rcvBuf?: number
-  /** Bytes a connection queues for sending, unacknowledged ones included, before it stops being writable. */
+  /**
+   * Bytes a connection queues for sending, unacknowledged ones included, before it stops being writable. It begins at 128 KiB and grows to
+   * twice the congestion window.
+   */
   sndBuf?: number
   /**
    * Bytes in all receive queues together. Beyond, what is out of order is dropped and no window advances; a quarter further, what is in a
@@ -31,6 +37,8 @@ export interface StackOptions {
   sack?: boolean
   /** Takes back what a loss did to the window once it proves to have been none: RFC 4015, RFC 5682. Off for comparison only. */
   undo?: boolean
+  /** Header prediction: the same outcome with less work. Off for comparison only. */
+  prediction?: boolean
   /** Milliseconds of TIME-WAIT. */
   timeWait?: number
   /** Entries of the TIME-WAIT table; the oldest leaves first. */
@@ -46,8 +54,8 @@ export interface StackOptions {
 export const DEFAULTS = {
   mtu: 1500,
   offload: true,
-  rcvBuf: 1 << 20,
-  sndBuf: 1 << 20,
+  rcvBuf: 4 << 20,
+  sndBuf: 4 << 20,
   receiveBudget: 256 << 20,
   maxPending: 4096,
   pendingTimeout: 60_000, // a browser gives up earlier; Linux' own SYN retries end after about 127 s
@@ -56,6 +64,7 @@ export const DEFAULTS = {
   congestion: 'cubic',
   sack: true,
   undo: true,
+  prediction: true,
   timeWait: 60_000, // Linux TCP_TIMEWAIT_LEN; RFC 9293's 2 MSL of 4 minutes is for paths longer than a TUN
   maxTimeWait: 16_384,
   maxUdpFlows: 16_384,

@@ -55,6 +55,8 @@ export class Stats {
   tcpUndos = 0
   /** Of those, by timeouts that were none: RFC 5682, RFC 3522. */
   tcpSpuriousTimeouts = 0
+  /** Paths on which smaller segments were tried because large ones vanished. */
+  tcpBlackHoles = 0
   /** Duplicates that peers told of: RFC 2883. */
   tcpDsacks = 0
   tcpResetsSent = 0

@@ -70,10 +70,6 @@ export abstract class NetSurface extends Duplex {
   address(): { address: string; port: number; family: string } {
     return { address: this.localAddress, port: this.localPort, family: this.localFamily }
   }
-  /** Accepted for net.Socket's sake: the application's own kernel answers for it, so there is nothing to probe. */
-  setKeepAlive(_enable?: boolean, _initialDelay?: number): this {
-    return this
-  }
   /** The inbound keeps the process alive, not its sockets. */
   ref(): this {
     return this

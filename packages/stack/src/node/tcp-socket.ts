@@ -28,6 +28,7 @@ export interface ConnectionSink {
 
 const HIGH_WATER_MARK = 64 * 1024
 const WORTH_A_BUFFER = 4096
+const KEEP_ALIVE = 60_000 // ms. Under the idle times of most NATs and firewalls.
 /** The owner of a copy: nobody waits for it. */
 const COPIED: Owner = { retain: () => {}, release: () => {} }
 let nextId = 1
@@ -118,6 +119,15 @@ export class TunSocket extends NetSurface {
   /** Nagle's algorithm is off by default; `false` turns it on. */
   setNoDelay(noDelay = true): this {
     this.tcp.setNoDelay(noDelay)
+    this.driver.wake()
+    return this
+  }
+  /**
+   * Asks the application's end behind `initialDelay` ms of silence (0: 60 s), and destroys with ETIMEDOUT if it does not answer for 4.5 minutes.
+   * Off by default: its own kernel answers as long as the connection exists, so this finds machines that vanished behind a router of the TUN.
+   */
+  setKeepAlive(enable = false, initialDelay = 0): this {
+    this.tcp.setKeepAlive(enable ? initialDelay || KEEP_ALIVE : 0)
     this.driver.wake()
     return this
   }

@@ -2,7 +2,7 @@
 // Read beside it: RFC 5961 (blind attacks), RFC 7323 §5 (PAWS).
 
 import type { Millis, Slab } from '../memory/slab.js'
-import { ACK, FIN, RST, type Segment, SYN, segLen } from '../wire/tcp.js'
+import { ACK, FIN, PSH, RST, type Segment, SYN, segLen } from '../wire/tcp.js'
 import type { TcpConnection } from './connection.js'
 import { acceptable, takeSegmentText, tellDuplicate } from './receiver.js'
 import { measureSyn, reopened, takeAck } from './recovery.js'
@@ -18,10 +18,12 @@ import {
   FIN_WAIT_2,
   LAST_ACK,
   LOSS,
+  OPEN,
   SYN_PENDING,
   SYN_RECEIVED,
   SYN_SENT,
 } from './states.js'
+import { NO_PROBE } from './tail-loss.js'
 import { schedule } from './timers.js'
 
 /** RFC 7323 §5.5: behind 24 days of silence TS.Recent says nothing. */
@@ -34,10 +36,36 @@ const CHALLENGE_SPAN = 5000
 /** A step answers false when nothing is left to do with the segment. `slab` holds its text. */
 export function arrives(c: TcpConnection, seg: Segment, slab: Slab, now: Millis): void {
   if (c.state === SYN_PENDING) return c.tcp.handshake.arrivesWhilePending(c, seg, now)
-  if (c.state === SYN_SENT) arrivesInSynSent(c, seg, slab, now)
+  c.heardAt = now
+  if (c.tcp.options.prediction && predicted(c, seg, slab, now)) {
+    // all is done
+  } else if (c.state === SYN_SENT) arrivesInSynSent(c, seg, slab, now)
   else synchronized(c, seg, slab, now)
   if (c.ackNow || c.rexmitDue || c.sndQueue.length > 0 || c.synDue || c.finQueued) c.tcp.output(c)
   schedule(c)
+}
+
+/**
+ * Header prediction: the next text in order, or an ACK of what is out, and nothing else about it. Does what `synchronized` would do and leaves
+ * out what could not apply. False: it is not that case. That both agree, the simulation shows on every field.
+ */
+function predicted(c: TcpConnection, seg: Segment, slab: Slab, now: Millis): boolean {
+  if (c.state !== ESTABLISHED || (seg.flags & ~PSH) !== ACK || seg.seq !== c.rcvNxt || seg.wnd << c.sndWndShift !== c.sndWnd) return false
+  if (c.phase !== OPEN || c.persisting || c.tailProbe !== NO_PROBE || c.scoreboard.sacked > 0 || seg.sackCount > 0) return false
+  if (c.tsOk && (!seg.hasTimestamps || seqLt(seg.tsVal, c.tsRecent))) return false
+  const length = seg.end - seg.data
+  if (length === 0) {
+    if (!(seqGt(seg.ack, c.sndUna) && seqLeq(seg.ack, c.sndNxt))) return false
+    if (c.tsOk) takeTimestamp(c, seg, now)
+    takeAck(c, seg, false, now)
+  } else {
+    if (seg.ack !== c.sndUna || c.finSeen || c.orphan || length > seqDiff(c.rcvAdv, c.rcvNxt)) return false
+    if (c.tsOk) takeTimestamp(c, seg, now)
+    takeSegmentText(c, seg, slab, now)
+  }
+  c.sndWl1 = seg.seq
+  c.sndWl2 = seg.ack
+  return true
 }
 
 function synchronized(c: TcpConnection, seg: Segment, slab: Slab, now: Millis): void {
@@ -275,7 +303,7 @@ function arrivesInSynSent(c: TcpConnection, seg: Segment, slab: Slab, now: Milli
   c.irs = seg.seq
   c.rcvNxt = seqAdd(seg.seq, 1)
   c.lastAckSent = c.rcvNxt
-  c.rcvAdv = seqAdd(c.rcvNxt, Math.min(c.tcp.options.rcvBuf, 0xffff))
+  c.rcvAdv = seqAdd(c.rcvNxt, Math.min(c.rcvSpace, 0xffff))
   if (!hasAck) {
     c.state = SYN_RECEIVED // simultaneous open, §3.5 figure 8
     c.tcp.handshake.halfOpen.add(c)

@@ -9,13 +9,17 @@ import { Cubic } from './cubic.js'
 import { NewReno } from './newreno.js'
 import { Rack } from './rack.js'
 import type { Reassembly } from './reassembly.js'
+import { took } from './receiver.js'
 import { RttEstimator } from './rtt.js'
 import { Scoreboard } from './scoreboard.js'
 import type { Seq } from './seq.js'
 import { CLOSE_WAIT, CLOSED, ESTABLISHED, FIN_WAIT_1, GONE_EVENT, LAST_ACK, OPEN, SYN_PENDING, SYN_RECEIVED, SYN_SENT } from './states.js'
 import { NO_PROBE } from './tail-loss.js'
 import type { Tcp } from './tcp.js'
-import { wakeConnection } from './timers.js'
+import { schedule, wakeConnection } from './timers.js'
+
+/** Both buffers begin here: what Linux gives (tcp_rmem[1]); a connection that carries little never needs more. */
+const BUFFER_AT_FIRST = 128 * 1024
 
 /** Why a pending connection is not accepted: what the application sees as errno. */
 export type RejectReason = 'refused' | 'host-unreachable' | 'net-unreachable' | 'prohibited' | 'drop'
@@ -116,6 +120,10 @@ export class TcpConnection implements Wakeable {
   /** When new text was sent last. */
   lastSentAt: Millis = 0
 
+  /** Receive buffer at present, and what the application took out of it since `roundAt`: receiver.ts, `took`. */
+  rcvSpace: number
+  tookBytes = 0
+  roundAt: Millis = 0
   /** In order, not read yet. */
   readonly rcvQueue = new ByteQueue()
   /** Out of order; null while there is nothing. */
@@ -145,6 +153,11 @@ export class TcpConnection implements Wakeable {
   /** Tail loss probe; RACK's look at what was out of order. */
   tailAt: Millis = Infinity
   reorderAt: Millis = Infinity
+  /** Keepalive (RFC 9293 §3.8.4): silence that is looked into, 0 for any; when the peer was last heard, how often it was asked since. */
+  keepAlive: Millis = 0
+  keepAt: Millis = Infinity
+  keepProbes = 0
+  heardAt: Millis = 0
   /** Pending or FIN-WAIT-2 over. */
   lifeAt: Millis = Infinity
   /** When the oldest thing not answered since was sent (data, FIN, SYN, probe): for the user timeout. NaN: nothing. */
@@ -198,6 +211,7 @@ export class TcpConnection implements Wakeable {
     this.localPort = localPort
     this.peerMss = v4 ? 536 : 1220
     this.smss = this.peerMss
+    this.rcvSpace = Math.min(tcp.options.rcvBuf, BUFFER_AT_FIRST)
     this.congestion = tcp.options.congestion === 'newreno' ? new NewReno(this.smss) : new Cubic(this.smss)
   }
 
@@ -253,7 +267,9 @@ export class TcpConnection implements Wakeable {
   /** Takes the next chunk received; its owner's reference passes to the caller. False if there is none. */
   read(out: ByteRange): boolean {
     if (!this.rcvQueue.shift(out)) return false
-    this.tcp.receiveQueued -= out.end - out.start
+    const n = out.end - out.start
+    this.tcp.receiveQueued -= n
+    took(this, n, this.tcp.now)
     this.tcp.output(this) // the window may open
     return true
   }
@@ -262,6 +278,17 @@ export class TcpConnection implements Wakeable {
   setNoDelay(noDelay: boolean): void {
     this.noDelay = noDelay
     if (noDelay) this.tcp.output(this)
+  }
+
+  /**
+   * Asks a peer that is silent for `idle` ms whether it is still there, and gives up behind 9 questions without an answer, 30 s apart; 0: never
+   * (the default, as RFC 9293 §3.8.4 has it).
+   */
+  setKeepAlive(idle: Millis): void {
+    this.keepAlive = idle
+    this.keepAt = idle > 0 && this.state !== CLOSED ? this.tcp.now + idle : Infinity
+    this.keepProbes = 0
+    if (this.state !== CLOSED) schedule(this)
   }
 
   /**
@@ -315,7 +342,7 @@ export class TcpConnection implements Wakeable {
 
   /** Bytes queued, unacknowledged ones included, from which on the application is to wait. */
   get sndLimit(): number {
-    return this.tcp.options.sndBuf
+    return Math.min(this.tcp.options.sndBuf, Math.max(BUFFER_AT_FIRST, 2 * this.congestion.cwnd))
   }
 
   /** TSval at a time: RFC 7323 §5.4: milliseconds, from a random offset per flow. */

@@ -150,7 +150,7 @@ export class Handshake {
     c.sndUna = c.iss
     c.sndNxt = c.iss
     c.recover = c.iss
-    c.rcvAdv = seqAdd(c.rcvNxt, Math.min(this.tcp.options.rcvBuf, 0xffff))
+    c.rcvAdv = seqAdd(c.rcvNxt, Math.min(c.rcvSpace, 0xffff))
     c.synDue = true
     this.tcp.output(c)
   }

@@ -3,7 +3,8 @@
 import type { TcpConnection } from './connection.js'
 import { updateSmss } from './handshake.js'
 import { resegment } from './recovery.js'
-import { type Seq, seqLeq, seqLt } from './seq.js'
+import { headerBytes } from './segment.js'
+import { type Seq, seqDiff, seqLeq, seqLt } from './seq.js'
 import { ESTABLISHED } from './states.js'
 
 /** No path is believed to be narrower: Linux ip_rt_min_pmtu, and IPv6's minimum link (RFC 8200 §5). */
@@ -27,4 +28,22 @@ export function takePathMtu(c: TcpConnection, told: number, seq: Seq): boolean {
   resegment(c)
   c.tcp.output(c)
   return true
+}
+
+/** Timeouts in a row behind which routers are suspected of swallowing large packets without a word. Linux tcp_retries1. */
+const BLACK_HOLE = 3
+
+/**
+ * The timer fired again and again with large segments out: maybe nothing of that size gets through, and whoever drops it does not tell
+ * (RFC 2923 §2.1, RFC 4821 §7.7). Tries the next smaller size.
+ */
+export function suspectBlackHole(c: TcpConnection): void {
+  if (c.retries < BLACK_HOLE || c.scoreboard.empty) return
+  const now = Math.min(c.tcp.options.mtu, c.pathMtu)
+  const next = c.v4 ? (PLATEAUS.find(plateau => plateau < Math.min(now, 1280)) ?? FLOOR4) : FLOOR6
+  const first = seqDiff(c.scoreboard.endOf(c.scoreboard.first), c.sndUna)
+  if (next >= now || Math.min(first, c.smss) + headerBytes(c) <= next) return
+  c.pathMtu = next
+  c.tcp.stats.tcpBlackHoles++
+  updateSmss(c)
 }

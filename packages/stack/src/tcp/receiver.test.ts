@@ -153,11 +153,41 @@ describe('window', () => {
     t.sent('A 1:1 ack 1002 win 65534')
     expect(t.connection.reassembly).toBe(null)
   })
-  test('with scaling a megabyte is offered from the first ACK on', () => {
+  test('with scaling twice 64 KiB are offered from the first ACK on', () => {
     const t = new Script().establish('mss 1460,wscale 2')
     t.recv('PA 1001:1002 ack 1')
     t.advance(40)
-    t.sent(`A 1:1 ack 1002 win ${(1 << 20) >> 7}`)
+    t.sent(`A 1:1 ack 1002 win ${(128 * 1024) >> 7}`)
+  })
+  test('the buffer grows with what the application takes in a round trip, up to its bound', () => {
+    const t = new Script({ stack: { rcvBuf: 500_000 } }).establish('mss 60000,wscale 2')
+    const widths: number[] = []
+    let seq = 1001
+    for (let round = 0; round < 12; round++) {
+      t.advance(1)
+      while (((t.connection.rcvAdv - t.connection.rcvNxt) | 0) >= 50_000) {
+        t.recv(`A ${seq}:${seq + 50_000} ack 1`)
+        seq += 50_000
+        if (seq > 1001 + (round + 1) * 300_000) break
+      }
+      t.drainSent()
+      widths.push(t.connection.rcvSpace)
+    }
+    expect(widths[0]).toBeGreaterThanOrEqual(128 * 1024)
+    expect(widths.at(-1)).toBe(500_000)
+  })
+  test('it does not grow for one who does not read, nor for one who reads little', () => {
+    const t = new Script({ read: false }).establish('mss 60000,wscale 2')
+    t.recv('A 1001:51001 ack 1')
+    t.recv('A 51001:101001 ack 1')
+    t.advance(100)
+    expect(t.connection.rcvSpace).toBe(128 * 1024)
+    const u = new Script().establish('mss 1000,wscale 2')
+    for (let i = 0; i < 100; i++) {
+      u.advance(2)
+      u.recv(`A ${1001 + 1000 * i}:${2001 + 1000 * i} ack 1`)
+    }
+    expect(u.connection.rcvSpace).toBe(128 * 1024)
   })
   test('text beyond the window is cut off at its edge', () => {
     const t = new Script({ stack: { rcvBuf: 1000 } }).establish('mss 1000')
@@ -220,10 +250,10 @@ describe('reassembly', () => {
       expect(t.connection.rcvNxt).toBe(seqAdd(base | 0, total))
     }
   })
-  test('a whole megabyte of segments behind one gap is kept', () => {
+  test('a whole window of segments behind one gap is kept', () => {
     const t = new Script().establish('mss 1460,wscale 7')
     t.recv('A 1001:1002 ack 1')
-    const segments = 1000
+    const segments = 100
     for (let i = 1; i <= segments; i++) t.recv(`A ${1002 + i * 1000}:${2002 + i * 1000} ack 1`)
     expect(t.connection.reassembly?.bytes).toBe(segments * 1000)
     t.recv('A 1002:2002 ack 1')

@@ -189,6 +189,11 @@ export class Scoreboard {
     return -1
   }
 
+  /** Index of the first range. */
+  get first(): number {
+    return this.head
+  }
+
   /** Index of the last range, −1 if nothing is out. */
   get last(): number {
     return this.empty ? -1 : this.ends.length - 1

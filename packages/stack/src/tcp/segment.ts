@@ -53,7 +53,7 @@ export function emitSegment(c: TcpConnection, tx: PacketBatch, now: Millis, seq:
   }
   const headerLength = option - tcpAt
   // RFC 7323 §2.2: the window in a SYN is never scaled.
-  const wnd = flags & SYN ? Math.min(c.tcp.options.rcvBuf, 0xffff) : windowField(c)
+  const wnd = flags & SYN ? Math.min(c.rcvSpace, 0xffff) : windowField(c)
   const inHeader = option - at
   const payload = length > 0 ? gather(c, tx, option, seq, length) : 0
   const sent = payload < length ? flags & ~(FIN | PSH) : flags

@@ -311,6 +311,7 @@ export class Tcp {
     c.deadline = Infinity
     c.rexmitAt = Infinity
     c.ackAt = Infinity
+    c.keepAt = Infinity
     c.tailAt = Infinity
     c.reorderAt = Infinity
     c.lifeAt = Infinity

@@ -3,9 +3,10 @@
 
 import type { Millis } from '../memory/slab.js'
 import type { TcpConnection } from './connection.js'
+import { suspectBlackHole } from './path-mtu.js'
 import { reorderTimeout, retransmissionTimeout } from './recovery.js'
 import { persistTimeout } from './sender.js'
-import { FIN_WAIT_2, SYN_PENDING, SYN_RECEIVED, SYN_SENT } from './states.js'
+import { ESTABLISHED, FIN_WAIT_2, SYN_PENDING, SYN_RECEIVED, SYN_SENT } from './states.js'
 import { armTailProbe, tailProbeTimeout } from './tail-loss.js'
 
 /** SYN or SYN-ACK sent again at most this often: about 31 s, Linux tcp_synack_retries. */
@@ -13,6 +14,10 @@ const SYN_RETRIES = 5
 /** The peer repeats its SYN while it still wants the connection; silence of this many gaps means that it gave up. */
 const SYN_GAPS = 2.5
 const SYN_SILENCE_MIN = 3000 // ms. The first SYN is repeated after 1 s, so two were missed.
+
+/** Questions without an answer before a silent peer counts as gone, and their distance. Linux waits 75 s, for paths that we are only the first hop of. */
+const KEEP_PROBES = 9
+const KEEP_INTERVAL = 30_000 // ms
 
 /** Zero-window probes on behalf of an application that is gone: Linux tcp_orphan_retries. A peer may answer them for ever. */
 const ORPHAN_PROBES = 8
@@ -22,6 +27,7 @@ export function schedule(c: TcpConnection): void {
   let next = c.rexmitAt
   if (c.ackAt < next) next = c.ackAt
   if (c.lifeAt < next) next = c.lifeAt
+  if (c.keepAt < next) next = c.keepAt
   if (c.tailAt < next) next = c.tailAt
   if (c.reorderAt < next) next = c.reorderAt
   c.deadline = next
@@ -39,6 +45,7 @@ export function wakeConnection(c: TcpConnection, now: Millis): void {
   if (c.reorderAt <= now) reorderTimeout(c, now)
   if (c.tailAt <= now) tailProbeTimeout(c)
   else if (c.rexmitAt <= now) retransmit(c, now)
+  if (c.keepAt <= now) keepAlive(c, now)
   if (c.lifeAt <= now) lifeOver(c)
   schedule(c)
 }
@@ -61,7 +68,28 @@ function retransmit(c: TcpConnection, now: Millis): void {
     return
   }
   if (c.persisting) persistTimeout(c, now)
-  else retransmissionTimeout(c, now)
+  else {
+    retransmissionTimeout(c, now)
+    suspectBlackHole(c)
+  }
+}
+
+/** RFC 9293 §3.8.4: only an idle connection is asked; whatever the peer sends is an answer. */
+function keepAlive(c: TcpConnection, now: Millis): void {
+  const silent = now - c.heardAt
+  if (c.state < ESTABLISHED || c.sndUna !== c.sndNxt || silent < c.keepAlive) {
+    c.keepProbes = 0
+    c.keepAt = now + (silent < c.keepAlive ? c.keepAlive - silent : c.keepAlive)
+    return
+  }
+  if (c.keepProbes >= KEEP_PROBES) {
+    c.tcp.sendReset(c)
+    return c.tcp.remove(c, 'ETIMEDOUT')
+  }
+  c.keepProbes++
+  c.keepAt = now + KEEP_INTERVAL
+  c.probeDue = true
+  c.tcp.output(c)
 }
 
 function lifeOver(c: TcpConnection): void {
