@@ -59,7 +59,7 @@ function predicted(c: TcpConnection, seg: Segment, slab: Slab, now: Millis): boo
     if (c.tsOk) takeTimestamp(c, seg, now)
     takeAck(c, seg, false, now)
   } else {
-    if (seg.ack !== c.sndUna || c.finSeen || c.orphan || length > seqDiff(c.rcvAdv, c.rcvNxt)) return false
+    if (seg.ack !== c.sndUna || seqLt(seg.seq, c.sndWl1) || c.finSeen || c.orphan || length > seqDiff(c.rcvAdv, c.rcvNxt)) return false
     if (c.tsOk) takeTimestamp(c, seg, now)
     takeSegmentText(c, seg, slab, now)
   }
@@ -219,6 +219,7 @@ function establish(c: TcpConnection, seg: Segment, now: Millis): void {
   c.scoreboard.begin(c.sndUna)
   c.rack.begin(c.sndUna)
   c.recover = c.sndUna
+  c.idleSince = now
   c.rexmitAt = Infinity
   c.unansweredSince = Number.NaN
   if (c.finQueued) c.state = FIN_WAIT_1

@@ -117,8 +117,8 @@ export class TcpConnection implements Wakeable {
   readonly congestion: Congestion
   /** When our SYN was sent; NaN: more than once. */
   synSentAt: Millis = Number.NaN
-  /** When new text was sent last. */
-  lastSentAt: Millis = 0
+  /** When all that was out had been acknowledged; by the turn that read it, so that a process which stood still was not idle. */
+  idleSince: Millis = 0
 
   /** Receive buffer at present, and what the application took out of it since `roundAt`: receiver.ts, `took`. */
   rcvSpace: number
@@ -342,7 +342,7 @@ export class TcpConnection implements Wakeable {
 
   /** Bytes queued, unacknowledged ones included, from which on the application is to wait. */
   get sndLimit(): number {
-    return Math.min(this.tcp.options.sndBuf, Math.max(BUFFER_AT_FIRST, 2 * this.congestion.cwnd))
+    return Math.min(this.tcp.options.sndBuf, Math.max(BUFFER_AT_FIRST, Math.floor(2 * this.congestion.cwnd)))
   }
 
   /** TSval at a time: RFC 7323 §5.4: milliseconds, from a random offset per flow. */

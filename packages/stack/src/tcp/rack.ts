@@ -88,8 +88,10 @@ export class Delivery {
   sacked = false
   /** Something sent before `recover` has arrived that was never sent again: whoever thought it lost was wrong. RFC 5682. */
   original = false
-  /** Of the oldest segment acknowledged in order that was sent once; NaN: there is none. */
+  /** Round trip of the oldest segment it acknowledges in order; NaN: it cannot be told. */
   rtt: Millis = Number.NaN
+  /** Among them is one that was sent again: maybe the others waited for it. */
+  private resent = false
   private c!: TcpConnection
   private now: Millis = 0
   private tsEcr = 0
@@ -100,6 +102,7 @@ export class Delivery {
     this.sacked = false
     this.original = false
     this.rtt = Number.NaN
+    this.resent = false
     this.c = c
     this.now = now
     this.hasTimestamps = c.tsOk && seg.hasTimestamps
@@ -110,10 +113,13 @@ export class Delivery {
     const { c, now } = this
     this.bytes += n
     if (!inOrder) this.sacked = true
-    if (!(flags & EVER)) {
-      if (seqLeq(end, c.recover)) this.original = true
-      if (inOrder && Number.isNaN(this.rtt)) this.rtt = now - sentAt
-    }
-    c.rack.arrived(sentAt, end, flags, this.hasTimestamps && seqLt(this.tsEcr, c.tsValAt(sentAt)), now)
+    const ambiguous = !this.hasTimestamps || seqLt(this.tsEcr, c.tsValAt(sentAt))
+    if (inOrder && flags & EVER) {
+      // Karn (RFC 6298 §3): only an echo of the last copy says which one is meant; of the first, that its ACK was lost, perhaps long ago.
+      if (!this.resent) this.rtt = ambiguous ? Number.NaN : now - sentAt
+      this.resent = true
+    } else if (inOrder && !this.resent && Number.isNaN(this.rtt)) this.rtt = now - sentAt
+    if (!(flags & EVER) && seqLeq(end, c.recover)) this.original = true
+    c.rack.arrived(sentAt, end, flags, this.hasTimestamps && ambiguous, now)
   }
 }

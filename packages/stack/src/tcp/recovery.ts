@@ -34,7 +34,7 @@ export function takeAck(c: TcpConnection, seg: Segment, plain: boolean, now: Mil
   if (c.sackOk) {
     if (seg.sackCount > 0) duplicated = takeSacks(c, seg)
   } else countDuplicates(c, acked, flight, plain)
-  if (acked > 0) measure(c, seg, now)
+  if (acked > 0) measure(c)
   if (c.tailProbe !== NO_PROBE && tailAcknowledged(c, seg, duplicated, plain)) {
     c.congestion.onLoss(flight, now)
     c.congestion.cwnd = c.congestion.ssthresh
@@ -64,6 +64,7 @@ function advance(c: TcpConnection, ack: number, now: Millis): void {
   if (c.phase === OPEN && seqLt(c.recover, ack)) c.recover = ack
   c.persisting = false
   if (ack === c.sndNxt) {
+    c.idleSince = now
     c.rexmitAt = Infinity // RFC 6298 (5.2)
     c.reorderAt = Infinity
     c.unansweredSince = Number.NaN
@@ -112,15 +113,11 @@ function countDuplicates(c: TcpConnection, acked: number, flight: number, plain:
   if (c.phase === OPEN && c.dupAcks === DUP_THRESH && !seqLt(c.sndUna, c.recover)) sb.markHeadLost(Math.min(c.smss, flight))
 }
 
-/** RFC 6298 §3–4, RFC 7323 §4.1. A turn that was stalled measured the process, not the path: no sample. */
-function measure(c: TcpConnection, seg: Segment, now: Millis): void {
+/** RFC 6298 §3–4. A turn that was stalled measured the process, not the path: no sample. */
+function measure(c: TcpConnection): void {
   if (c.tcp.stalled) return
-  if (!Number.isNaN(delivery.rtt)) c.rtt.sample(delivery.rtt)
-  else if (c.tsOk && seg.hasTimestamps && seg.tsEcr !== 0) {
-    const rtt = (c.tsValAt(now) - seg.tsEcr) | 0
-    if (rtt >= 0 && rtt < 600_000) c.rtt.sample(rtt)
-    else c.rtt.settle()
-  } else c.rtt.settle()
+  if (Number.isNaN(delivery.rtt)) c.rtt.settle()
+  else c.rtt.sample(delivery.rtt)
 }
 
 /** The handshake's round trip. `synSentAt` NaN: the SYN went twice (Karn). */

@@ -100,7 +100,7 @@ function sendData(c: TcpConnection, tx: PacketBatch, now: Millis): boolean {
 
 /** Behind a pause the window is not what the path bears any more: RFC 5681 §4.1. */
 function restartIdle(c: TcpConnection, now: Millis): void {
-  const idle = now - c.lastSentAt
+  const idle = now - c.idleSince
   if (idle >= c.rtt.rto) c.congestion.onIdle(idle, c.rtt.rto)
 }
 
@@ -139,7 +139,6 @@ function emit(c: TcpConnection, tx: PacketBatch, now: Millis, length: number, en
   if (fin) c.finSent = true
   c.sndNxt = seqAdd(c.sndNxt, sent + (fin ? 1 : 0))
   c.scoreboard.sent(c.sndNxt, now)
-  c.lastSentAt = now
   if (c.phase === RECOVERY) c.prrOut += sent
   if (c.rexmitAt === Infinity || c.persisting) armRetransmission(c, now)
   if (Number.isNaN(c.unansweredSince)) c.unansweredSince = now

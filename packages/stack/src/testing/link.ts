@@ -13,6 +13,8 @@ export interface LinkOptions {
   jitterMs?: Millis
   /** Probability that a packet vanishes. Default 0. */
   loss?: number
+  /** Packets a loss takes at once on average: at that rate the wire turns bad and, packet by packet, good again (Gilbert). Default 1. */
+  burst?: number
   /** Probability that a packet is held back for up to `reorderMs`, so that later ones overtake it. Default 0. */
   reorder?: number
   /** Longest time a reordered packet is held back. Default delayMs + jitterMs + 1. */
@@ -31,6 +33,7 @@ export const LINK_DEFAULTS = {
   delayMs: 0,
   jitterMs: 0,
   loss: 0,
+  burst: 1,
   reorder: 0,
   reorderMs: -1, // -1: from delay and jitter
   duplicate: 0,
@@ -66,6 +69,8 @@ export class Link {
   private readonly prng: Prng
   private wireFreeAt: Millis
   private lastArrival: Millis
+  private bad = false
+  private badRun = 0
 
   constructor(clock: VirtualClock, prng: Prng, options: LinkOptions = {}, deliver: Deliver = () => {}) {
     this.clock = clock
@@ -88,7 +93,15 @@ export class Link {
     counters.sent++
     const dropped = this.drop(packet)
     // Every packet costs the same draws, whatever happens to it: one fault more or less leaves the others where they were.
-    const lost = prng.chance(options.loss)
+    // Bad with probability loss / burst, good again with 1 / burst: a share of `loss` is lost, in runs of `burst`.
+    const turn = prng.random()
+    // No run is longer than three of them: where one packet a minute is sent, it would be an outage.
+    this.badRun = this.bad ? this.badRun + 1 : 0
+    this.bad =
+      this.bad && this.badRun < 3 * options.burst
+        ? turn >= 1 / options.burst
+        : turn < options.loss / options.burst / Math.max(1 - options.loss, 0.01)
+    const lost = options.burst > 1 ? this.bad : turn < options.loss
     const duplicated = prng.chance(options.duplicate)
     const corrupted = prng.chance(options.corrupt)
     const bit = prng.below(packet.length * 8)

@@ -15,13 +15,13 @@ import { connectDevices, MemoryDevice, type MemoryDeviceOptions } from './memory
 import { Prng } from './prng.js'
 import { VirtualClock } from './virtual-clock.js'
 
-/** A virtual event loop for a driver. */
-export function virtualHost(clock: VirtualClock): Host {
+/** A virtual event loop for a driver. `gate` may put off what it runs: a process that stands still. */
+export function virtualHost(clock: VirtualClock, gate: (fn: () => void) => () => void = fn => fn): Host {
   return {
     now: () => clock.now,
     wall: () => clock.now,
-    soon: fn => void clock.after(0, fn),
-    setTimer: (fn, delay) => clock.after(delay, fn),
+    soon: fn => void clock.after(0, gate(fn)),
+    setTimer: (fn, delay) => clock.after(delay, gate(fn)),
     clearTimer: timer => clock.cancel(timer as ReturnType<VirtualClock['after']>),
     raise: error => {
       throw error
@@ -134,11 +134,14 @@ export class Endpoint {
   /** Connections that came in, in order. */
   readonly accepted: TestStream[] = []
   lost = -1
+  private readonly clock: VirtualClock
+  private frozenUntil: Millis = -Infinity
 
   constructor(clock: VirtualClock, prng: Prng, options: StackOptions = {}, device: MemoryDeviceOptions = {}) {
+    this.clock = clock
     this.device = new MemoryDevice(device)
-    this.device.notify = fn => void clock.after(0, fn)
-    this.device.later = fn => void clock.after(0, fn)
+    this.device.notify = fn => void clock.after(0, this.gate(fn))
+    this.device.later = fn => void clock.after(0, this.gate(fn))
     this.stack = new Stack({ mtu: this.device.mtu, offload: this.device.offload, ...options }, prng)
     this.driver = new Driver(
       this.device,
@@ -148,10 +151,22 @@ export class Endpoint {
         datagram: datagram => this.ondatagram(datagram),
         flowEnded: flow => this.onflowended(flow),
       },
-      virtualHost(clock),
+      virtualHost(clock, fn => this.gate(fn)),
       { lost: status => (this.lost = status), down: () => {}, up: () => {}, resumed: () => {} },
     )
     this.driver.start()
+  }
+
+  /** The process stands still for `ms`, as under SIGSTOP or in a busy loop: packets pile up in its NIC, deadlines pass. */
+  freeze(ms: Millis): void {
+    this.frozenUntil = Math.max(this.frozenUntil, this.clock.now + ms)
+  }
+
+  private gate(fn: () => void): () => void {
+    return () => {
+      if (this.clock.now < this.frozenUntil) this.clock.at(this.frozenUntil, this.gate(fn))
+      else fn()
+    }
   }
 
   /** Opens a connection through the NIC. */
