@@ -97,7 +97,7 @@ export interface IsolateRequest {
   prefix6: number
   /** Directories that are empty in there. */
   masks: readonly string[]
-  /** Files bound over others: source, target, source, target… */
+  /** Files that are found in there instead: path, content, path, content… At most 26; one that a mask has removed is made. */
   files: readonly string[]
 }
 

@@ -47,7 +47,9 @@ for (const [signal, number] of /** @type {[NodeJS.Signals, number][]} */ ([
 
 process.stdout.on('error', () => process.exit(1)) // `npm run try | head` has seen enough
 
-const command = process.argv.slice(2).filter(arg => arg !== '--keep')
+const command = process.argv.slice(2)
+const keep = command[0] === '--keep' // behind another word it is the command's own
+if (keep) command.shift()
 if (command.length > 0) process.exit(await runCommand())
 
 try {
@@ -79,7 +81,11 @@ async function runCommand() {
 function runRootless() {
   const within = ['--user', '--map-root-user', '--net', '--mount', '--', process.execPath, join(ROOT, 'scripts/lab/rootless.mjs')]
   const child = spawn('unshare', within, { stdio: 'inherit' })
-  return new Promise(resolve => child.on('close', code => resolve(code === 0)))
+  process.once('exit', () => child.kill()) // its own network goes with it
+  return new Promise(resolve => {
+    child.on('error', error => resolve(fail('unshare', error.message)))
+    child.on('close', code => resolve(code === 0))
+  })
 }
 
 async function main() {
@@ -105,7 +111,7 @@ async function main() {
   await fetchBig(laptop)
   await fetchClosed(laptop)
 
-  if (process.argv.includes('--keep')) {
+  if (keep) {
     console.log(`\nThe network stays until Ctrl-C. An application in it (root bypasses the TUN, every other user goes into it):`)
     console.log(`  sudo ip netns exec ${laptop.name} setpriv --reuid=${NOBODY} --clear-groups curl http://web.test/`)
     await proxy?.exited

@@ -28,15 +28,19 @@ int64_t monotonicMs() {
   return static_cast<int64_t>(now.tv_sec) * 1000 + now.tv_nsec / 1000000;
 }
 
-bool waitReadable(int socket, int timeoutMs, Failure& failure) {
+/** recvmsg with a timeout, also where somebody else reads the same socket and takes what poll has seen. */
+ssize_t receive(int socket, msghdr& message, int timeoutMs, Failure& failure) {
   const int64_t deadline = monotonicMs() + timeoutMs;
   for (;;) {
     pollfd wanted{socket, POLLIN, 0};
     const int64_t left = timeoutMs < 0 ? -1 : deadline - monotonicMs();
     const int ready = poll(&wanted, 1, left < 0 && timeoutMs >= 0 ? 0 : static_cast<int>(left));
-    if (ready > 0) return true;
-    if (ready == 0) return fail(failure, "poll", ETIMEDOUT);
-    if (errno != EINTR) return fail(failure, "poll", errno);
+    if (ready == 0) return fail(failure, "poll", ETIMEDOUT), -1;
+    if (ready < 0 && errno == EINTR) continue;
+    if (ready < 0) return fail(failure, "poll", errno), -1;
+    const ssize_t length = recvmsg(socket, &message, MSG_CMSG_CLOEXEC | MSG_DONTWAIT);
+    if (length >= 0) return length;
+    if (errno != EINTR && errno != EAGAIN) return fail(failure, "recvmsg", errno), -1;
   }
 }
 
@@ -63,7 +67,6 @@ bool sendDescriptor(int socket, int fd, Failure& failure) {
 }
 
 int receiveDescriptor(int socket, int timeoutMs, Failure& failure) {
-  if (!waitReadable(socket, timeoutMs, failure)) return -1;
   char byte = 0;
   iovec data{&byte, 1};
   alignas(cmsghdr) char control[CMSG_SPACE(ROOM * sizeof(int))] = {};
@@ -72,10 +75,8 @@ int receiveDescriptor(int socket, int timeoutMs, Failure& failure) {
   message.msg_iovlen = 1;
   message.msg_control = control;
   message.msg_controllen = sizeof control;
-  ssize_t length;
-  do length = recvmsg(socket, &message, MSG_CMSG_CLOEXEC);
-  while (length < 0 && errno == EINTR);
-  if (length < 0) return fail(failure, "recvmsg", errno), -1;
+  const ssize_t length = receive(socket, message, timeoutMs, failure);
+  if (length < 0) return -1;
 
   int fds[ROOM];
   size_t count = 0;

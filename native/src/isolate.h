@@ -27,7 +27,7 @@ struct IsolateRequest {
   int prefix6 = 0;
   /** Directories of the host that the command finds empty. */
   std::vector<std::string> masks;
-  /** Files bound over others: source, target. A target that a mask has removed is made. */
+  /** Files that the command finds instead of the host's: path, content. One that a mask has removed is made. At most 26. */
   std::vector<std::pair<std::string, std::string>> files;
 };
 

@@ -6,6 +6,7 @@
 
 #include <errno.h>
 #include <fcntl.h>
+#include <limits.h>
 #include <linux/if_tun.h>
 #include <net/if.h>
 #include <net/route.h>
@@ -16,9 +17,12 @@
 #include <sys/ioctl.h>
 #include <sys/mount.h>
 #include <sys/socket.h>
+#include <sys/stat.h>
 #include <sys/syscall.h>
 #include <sys/wait.h>
 #include <unistd.h>
+
+#include <mutex>
 
 #include "descriptors.h"
 
@@ -36,6 +40,9 @@ struct Address6Request {
 constexpr int ROUTE6_METRIC = 1024;  // IP6_RT_PRIO_USER
 constexpr int VNET_HEADER = 12;      // virtio_net_hdr_v1, as open_linux.cc takes it
 constexpr int EXEC_FAILED = 127;     // POSIX, Shell Command Language 2.8.2
+constexpr int FIRST_FREE = 3;        // what is below becomes the command's standard input and output
+constexpr int UNKNOWN_END = 0xff00;  // exit code 255, as waitpid(2) writes it
+constexpr unsigned long TMPFS_FLAGS = MS_NOSUID | MS_NODEV | MS_NOEXEC;
 
 /** What the child says when something failed; `syscall` and `detail` are literals, the same in parent and child. */
 struct Report {
@@ -174,33 +181,73 @@ void configure6(const Prepared& prepared, int channel) {
   ::close(control);
 }
 
+/** How much of `path` is the mask that it lies in; 0: it is in none. */
+size_t maskOf(const Prepared& prepared, const std::string& path) {
+  for (const std::string& mask : prepared.request.masks) {
+    if (path.compare(0, mask.size(), mask) == 0 && path[mask.size()] == '/') return mask.size();
+  }
+  return 0;
+}
+
+/** Makes an empty file, and the directories that lead to it from path[from] on. */
+bool makeFile(const char* path, size_t from) {
+  char part[PATH_MAX];
+  const size_t length = strlen(path);
+  if (length >= sizeof part) {
+    errno = ENAMETOOLONG;
+    return false;
+  }
+  memcpy(part, path, length + 1);
+  for (char* slash = strchr(part + from + 1, '/'); slash != nullptr; slash = strchr(slash + 1, '/')) {
+    *slash = 0;
+    if (mkdir(part, 0755) < 0 && errno != EEXIST) return false;
+    *slash = '/';
+  }
+  const int fd = ::open(path, O_WRONLY | O_CREAT | O_EXCL | O_CLOEXEC, 0644);
+  if (fd < 0) return false;
+  ::close(fd);
+  return true;
+}
+
+bool bindFile(const char* source, const std::string& target) { return mount(source, target.c_str(), nullptr, MS_BIND, nullptr) == 0; }
+
+void mountTmpfs(const char* where, int channel) {
+  if (mount("tmpfs", where, "tmpfs", TMPFS_FLAGS, "mode=0755,size=1m") < 0) giveUp(channel, "mount", "mount");
+}
+
 void arrangeFiles(const Prepared& prepared, int channel) {
   // What we mount stays here; what the host mounts later is seen here, too. mount_namespaces(7)
   if (mount(nullptr, "/", nullptr, MS_REC | MS_SLAVE, nullptr) < 0) giveUp(channel, "mount", "mount");
-  for (const std::string& directory : prepared.request.masks) {
-    const int flags = MS_NOSUID | MS_NODEV | MS_NOEXEC;
-    if (mount("tmpfs", directory.c_str(), "tmpfs", flags, "mode=0755,size=64k") < 0) giveUp(channel, "mount", "mount");
-  }
-  for (const auto& [source, target] : prepared.request.files) {
-    if (mount(source.c_str(), target.c_str(), nullptr, MS_BIND, nullptr) == 0) continue;
-    // resolv.conf is a link into a masked directory: it is made there, in our tmpfs. Only there: elsewhere it would be the host's.
-    bool masked = false;
-    for (const std::string& directory : prepared.request.masks) {
-      masked = masked || (target.compare(0, directory.size(), directory) == 0 && target[directory.size()] == '/');
+  const mode_t usersMask = umask(022);  // a command that drops its user must read them, too
+  for (const std::string& directory : prepared.request.masks) mountTmpfs(directory.c_str(), channel);
+  // The files are made in a tmpfs over a directory that every system has and none of their places is in. So nothing lies on the
+  // host, and they keep their names: over a file without one nothing can be mounted (ENOENT), and another tun exec in here may want to.
+  static constexpr char STAGE[] = "/dev";
+  char source[] = "/dev/a";
+  mountTmpfs(STAGE, channel);
+  for (const auto& [target, text] : prepared.request.files) {
+    if (!makeFile(source, strlen(STAGE)) || !writeFile(source, text.c_str())) giveUp(channel, "write", "mount");
+    if (!bindFile(source, target)) {
+      // resolv.conf is a link into a masked directory: it is made there, in our tmpfs. Only there: elsewhere it would be the host's.
+      const size_t mask = errno == ENOENT ? maskOf(prepared, target) : 0;
+      if (mask == 0) giveUp(channel, "mount", "mount");
+      if (!makeFile(target.c_str(), mask) || !bindFile(source, target)) giveUp(channel, "mount", "mount");
     }
-    const int made = errno == ENOENT && masked ? ::open(target.c_str(), O_WRONLY | O_CREAT | O_EXCL | O_CLOEXEC, 0644) : -1;
-    if (made < 0) giveUp(channel, "mount", "mount");
-    ::close(made);
-    if (mount(source.c_str(), target.c_str(), nullptr, MS_BIND, nullptr) < 0) giveUp(channel, "mount", "mount");
+    source[sizeof source - 2]++;
   }
+  if (umount2(STAGE, MNT_DETACH) < 0) giveUp(channel, "umount2", "mount");
+  umask(usersMask);
 }
 
 void arrangeStdio(const int (&wanted)[3], int channel) {
   int copies[3];
   for (int i = 0; i < 3; i++) {
-    copies[i] = wanted[i] < 0 ? ::open("/dev/null", O_RDWR | O_CLOEXEC) : fcntl(wanted[i], F_DUPFD_CLOEXEC, 3);
+    const int null = wanted[i] < 0 ? ::open("/dev/null", O_RDWR | O_CLOEXEC) : -1;
+    // Below, the next dup2 would put another one over it, or leave it close-on-exec.
+    copies[i] = fcntl(wanted[i] < 0 ? null : wanted[i], F_DUPFD_CLOEXEC, FIRST_FREE);
     // One that is closed here is closed there.
     if (copies[i] < 0 && !(errno == EBADF && wanted[i] == i)) giveUp(channel, "fcntl", "child");
+    if (null >= 0) ::close(null);
   }
   for (int i = 0; i < 3; i++) {
     if (copies[i] >= 0 && dup2(copies[i], i) < 0) giveUp(channel, "dup2", "child");
@@ -245,6 +292,28 @@ void resetSignals() {
   giveUp(channel, "execve", "command");
 }
 
+/** Not 0, 1 or 2, even if those are closed here: what is there is taken for standard input and output, of this command or the next. */
+int outOfTheWay(int fd) {
+  if (fd < 0 || fd >= FIRST_FREE) return fd;
+  const int moved = fcntl(fd, F_DUPFD_CLOEXEC, FIRST_FREE);
+  const int error = errno;
+  ::close(fd);
+  errno = error;
+  return moved;
+}
+
+bool makeChannel(int (&ends)[2]) {
+  if (socketpair(AF_UNIX, SOCK_SEQPACKET | SOCK_CLOEXEC, 0, ends) < 0) return false;
+  for (int& end : ends) end = outOfTheWay(end);
+  if (ends[0] >= 0 && ends[1] >= 0) return true;
+  const int error = errno;
+  for (const int end : ends) {
+    if (end >= 0) ::close(end);
+  }
+  errno = error;
+  return false;
+}
+
 void reap(pid_t pid) {
   while (waitpid(pid, nullptr, 0) < 0 && errno == EINTR) {
   }
@@ -267,7 +336,12 @@ int receiveTun(int channel, Failure& failure) {
   ssize_t length;
   do length = recv(channel, peeked, sizeof peeked, MSG_PEEK);
   while (length < 0 && errno == EINTR);
-  if (length == 1) return receiveDescriptor(channel, -1, failure);
+  if (length == 1) {
+    const int received = receiveDescriptor(channel, -1, failure);
+    const int tun = outOfTheWay(received);
+    if (received >= 0 && tun < 0) fail(failure, "fcntl", "child");
+    return tun;
+  }
   if (!receiveReport(channel, failure)) failure = {ECONNRESET, "recv", "child"};  // killed while it prepared
   return -1;
 }
@@ -276,8 +350,11 @@ int receiveTun(int channel, Failure& failure) {
 
 bool isolate(const IsolateRequest& request, Isolated& isolated, Failure& failure) {
   const Prepared prepared(request);
+  // One at a time: a child forked by another thread meanwhile would keep a copy of the end whose closing says that exec worked.
+  static std::mutex forking;
+  std::unique_lock<std::mutex> alone(forking);
   int ends[2];
-  if (socketpair(AF_UNIX, SOCK_SEQPACKET | SOCK_CLOEXEC, 0, ends) < 0) return fail(failure, "socketpair", "child");
+  if (!makeChannel(ends)) return fail(failure, "socketpair", "child");
 
   // Or a signal in the child would run a handler of the parent's before the child has dropped them.
   sigset_t all, before;
@@ -291,6 +368,7 @@ bool isolate(const IsolateRequest& request, Isolated& isolated, Failure& failure
   const int error = errno;
   pthread_sigmask(SIG_SETMASK, &before, nullptr);
   ::close(ends[1]);
+  alone.unlock();
   if (pid < 0) {
     ::close(ends[0]);
     errno = error;
@@ -304,7 +382,7 @@ bool isolate(const IsolateRequest& request, Isolated& isolated, Failure& failure
     closeIsolated(isolated);
     return false;
   }
-  isolated.pidfd = static_cast<int>(syscall(SYS_pidfd_open, pid, 0));  // close-on-exec by itself
+  isolated.pidfd = outOfTheWay(static_cast<int>(syscall(SYS_pidfd_open, pid, 0)));  // close-on-exec by itself
   if (isolated.pidfd < 0) {
     fail(failure, "pidfd_open", "child");
     ::close(isolated.tun);
@@ -330,7 +408,7 @@ bool reapIsolated(Isolated& isolated, int& status) {
   if (isolated.pid < 0 || isolated.channel >= 0) return false;
   const pid_t ended = waitpid(isolated.pid, &status, WNOHANG);
   if (ended == 0) return false;
-  if (ended < 0) status = 0;  // somebody else has reaped it
+  if (ended < 0) status = UNKNOWN_END;  // somebody else has reaped it
   isolated.pid = -1;
   return true;
 }
@@ -342,6 +420,8 @@ bool signalIsolated(const Isolated& isolated, int signal, Failure& failure) {
 
 void closeIsolated(Isolated& isolated) {
   if (isolated.channel >= 0) {
+    // Closing does not tell it: children forked since have copies of this end until they have become their commands.
+    shutdown(isolated.channel, SHUT_RDWR);
     ::close(isolated.channel);
     isolated.channel = -1;
     reap(isolated.pid);

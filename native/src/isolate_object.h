@@ -36,6 +36,7 @@ class IsolatedObject final : public Napi::ObjectWrap<IsolatedObject> {
     request.env = strings(env, options, "env");
     request.masks = strings(env, options, "masks");
     const std::vector<std::string> files = strings(env, options, "files");
+    if (files.size() > 2 * 26) throw Napi::TypeError::New(env, "files must be 26 at most");
     for (size_t i = 0; i + 1 < files.size(); i += 2) request.files.emplace_back(files[i], files[i + 1]);
     const Napi::Value stdio = options.Get("stdio");
     for (uint32_t i = 0; i < 3 && stdio.IsArray(); i++) {

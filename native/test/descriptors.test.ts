@@ -1,6 +1,6 @@
 // Descriptors over sockets, and a command in namespaces of its own. The latter needs root; what people see of it: packages/cli/test.
 
-import { execFileSync } from 'node:child_process'
+import { execFileSync, spawnSync } from 'node:child_process'
 import {
   closeSync,
   existsSync,
@@ -107,21 +107,20 @@ describe.skipIf(reason)(`an isolated command${reason ? ` (skipped: ${reason})` :
   it('finds the TUN with its addresses, MTU and routes, and the files it was given; outside nothing changes', async () => {
     const directory = mkdtempSync(join(tmpdir(), 'tun-native-'))
     try {
-      const [mask, file, out] = ['mask', 'file', 'out'].map(name => join(directory, name))
+      const [mask, out] = ['mask', 'out'].map(name => join(directory, name))
       execFileSync('mkdir', [mask])
       writeFileSync(join(mask, 'socket'), '')
-      writeFileSync(file, 'ours')
-      const target = join(mask, 'resolv.conf') // behind the mask: there only inside
+      const target = join(mask, 'deep', 'er', 'resolv.conf') // behind the mask: there only inside
       const fd = openSync(out, 'w')
       open.push(fd)
       const script = `ip -o addr show tun0; ip route; ip -6 route show default; ls ${mask}; cat ${target}`
-      const exit = await run(['sh', '-c', script], { stdio: [-1, fd, 2], masks: [mask], files: [file, target] })
+      const exit = await run(['sh', '-c', script], { stdio: [-1, fd, 2], masks: [mask], files: [target, 'ours'] })
       expect(exit).toEqual([0, -1])
       const text = readFileSync(out, 'utf8')
       for (const part of ['inet 10.9.0.1/24', 'inet6 fd00:9::1/64', 'default dev tun0 scope link', 'default dev tun0 metric 1024']) {
         expect(text).toContain(part)
       }
-      expect(text).toMatch(/\nresolv.conf\nours$/)
+      expect(text).toMatch(/\ndeep\nours$/)
       expect(readdirSync(mask)).toEqual(['socket'])
     } finally {
       rmSync(directory, { recursive: true })
@@ -159,6 +158,55 @@ describe.skipIf(reason)(`an isolated command${reason ? ` (skipped: ${reason})` :
     expect(() => child.kill(15)).toThrow(expect.objectContaining({ code: 'ESRCH' }))
   })
 
+  it('is gone when it is given up, also while a later one waits', () => {
+    const [first, second] = [native.isolate(request(['true'])), native.isolate(request(['true']))]
+    open.push(first.tun, second.tun)
+    first.close() // the second has a copy of all that this process had open when it was forked
+    expect(existsSync(`/proc/${first.pid}`)).toBe(false)
+    second.close()
+  })
+
+  it('finds files that may be mounted over and read by every user, whatever the umask', async () => {
+    const out = join(tmpdir(), `tun-files-${process.pid}`)
+    const fd = openSync(out, 'w')
+    open.push(fd)
+    const umask = process.umask(0o077)
+    try {
+      const script = 'stat -c %a /etc/hostname; mount --bind /etc/passwd /etc/hostname && echo over; umask; ls /dev/null'
+      await run(['sh', '-c', script], { stdio: [-1, fd, 2], files: ['/etc/hostname', 'ours'] })
+    } finally {
+      process.umask(umask)
+    }
+    const text = readFileSync(out, 'utf8')
+    rmSync(out)
+    expect(text).toBe('644\nover\n0077\n/dev/null\n')
+  })
+
+  it('has what it should have as 0, 1 and 2 even if those are closed here', () => {
+    const out = join(tmpdir(), `tun-closed-${process.pid}`)
+    const script = `
+      const { closeSync } = require('node:fs')
+      const native = require(process.argv[1])
+      const request = JSON.parse(process.argv[2])
+      for (const fd of [0, 1]) closeSync(fd)
+      const run = (stdio, out) => {
+        const command = ['find', '/proc/self/fd', '-type', 'l', '-fprintf', out, '%f %l\\n']
+        const child = native.isolate({ ...request, stdio, command })
+        child.start() // would wait for the command's end if that had the channel
+        return new Promise(resolve => child.onExit(() => resolve(child.takeExit())))
+      }
+      run([0, 1, 2], '${out}.1').then(() => run([0, 1, 2], '${out}.2')).then(() => run([-1, 2, -1], '${out}.3'))
+    `
+    const args = ['-e', script, join(import.meta.dirname, '../index.cjs'), JSON.stringify(request([]))]
+    const done = spawnSync(process.execPath, args, { encoding: 'utf8' })
+    expect(done.status, done.stderr).toBe(0)
+    const texts = [1, 2, 3].map(n => readFileSync(`${out}.${n}`, 'utf8'))
+    for (const n of [1, 2, 3]) rmSync(`${out}.${n}`)
+    expect(texts[0] + texts[1]).not.toMatch(/^[01] (\/dev\/net\/tun|socket:|anon_inode:)/m)
+    expect(texts[2]).toMatch(/^0 \/dev\/null$/m)
+    expect(texts[2]).toMatch(/^2 \/dev\/null$/m)
+  })
+
   it('says which step failed, and leaves no process and no descriptor', () => {
     const before = descriptors()
     const fails = (command: string[], more: object, want: object) => {
@@ -167,7 +215,7 @@ describe.skipIf(reason)(`an isolated command${reason ? ` (skipped: ${reason})` :
     fails(['true'], { name: 'a/b' }, { code: 'EINVAL', syscall: 'TUNSETIFF', detail: 'tun' })
     fails(['true'], { mtu: 70_000 }, { code: 'EINVAL', syscall: 'SIOCSIFMTU', detail: 'network' })
     fails(['true'], { masks: ['/no/such/place'] }, { code: 'ENOENT', syscall: 'mount', detail: 'mount' })
-    fails(['true'], { files: ['/etc/passwd', '/no/such/place'] }, { code: 'ENOENT', syscall: 'mount', detail: 'mount' })
+    fails(['true'], { files: ['/no/such/place', ''] }, { code: 'ENOENT', syscall: 'mount', detail: 'mount' })
     const child = native.isolate(request(['/no/such/program']))
     closeSync(child.tun)
     expect(() => child.start()).toThrow(expect.objectContaining({ code: 'ENOENT', syscall: 'execve' }))

@@ -4,11 +4,13 @@
 import { getServers } from 'node:dns'
 import { openSync, readFileSync, writeSync } from 'node:fs'
 import { constants } from 'node:os'
+import { setTimeout as sleep } from 'node:timers/promises'
 import { nameserver } from '@tun/config'
 import { type IsolatedProcess, isolate, pcapTap, TunError } from '@tun/device'
 import { createTunInbound, type Destination, formatDestination, type Outbound, relay, relayDatagrams, Socks5ReplyError } from '@tun/inbound'
 import type { ExecArguments } from './args.js'
 import { forwardSignals } from './signals.js'
+import { Unsent } from './unsent.js'
 import { readFile, type Way, wayOf } from './way.js'
 
 /** Exit codes of the programs that run programs: env(1), timeout(1), POSIX's shell. */
@@ -16,6 +18,9 @@ export const EXIT = { failed: 125, notExecutable: 126, notFound: 127, signal: 12
 
 /** Fake addresses for both families: the way out gets the name, so each name has both. */
 const DNS = { enable: true, ipv6: true, 'enhanced-mode': 'fake-ip', 'fake-ip-range6': 'fc00::/18' } as const
+
+/** A reset that does not get out in that time will not. */
+const RESETTING = 100 // ms
 
 type Say = (line: string) => void
 
@@ -40,11 +45,16 @@ export async function exec({ command, proxy, config, pcap, verbose }: ExecArgume
     throw error
   })
   const log = verbose ? say : () => {}
-  const outbound = way.isDirect ? way.outbound : complaining(way.outbound, say)
+  const unsent = new Unsent()
+  const outbound = unsent.watch(way.isDirect ? way.outbound : complaining(way.outbound, say))
+  const relays = new Set<Promise<unknown>>()
   inbound.on('connection', async socket => {
     const { destination } = socket
     log(`TCP ${formatDestination(destination)} by ${way.name}`)
-    const { reason, error } = await relay(socket, signal => outbound.dial(destination, signal))
+    const relayed = relay(socket, signal => outbound.dial(destination, signal))
+    relays.add(relayed)
+    const { reason, error } = await relayed
+    relays.delete(relayed)
     if (reason === 'dial-failed') log(`TCP ${formatDestination(destination)}: ${error?.message}`)
   })
   inbound.on('flow', flow => {
@@ -57,9 +67,13 @@ export async function exec({ command, proxy, config, pcap, verbose }: ExecArgume
   inbound.on('warning', say)
   inbound.on('error', error => say(error.message))
   try {
-    return await runToEnd(isolated)
+    const code = await runToEnd(isolated)
+    await unsent.settle(() => say('the command has ended; what it has sent is still on its way (Ctrl-C stops that)'))
+    return code
   } finally {
     await inbound.close()
+    // What is cut off is reset: the end of our process would look like its proper end to the other side.
+    await Promise.race([Promise.all(relays), sleep(RESETTING, undefined, { ref: false })])
   }
 }
 

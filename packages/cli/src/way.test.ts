@@ -19,6 +19,9 @@ describe('--proxy', () => {
     ['http://', 'no proxy address; write http://'],
     ['socks5://', 'no proxy address'],
     ['socks5://host:port', 'no proxy address'],
+    ['socks5://host:99999', 'with a port from 1 to 65535'],
+    ['http://host:0', 'with a port from 1 to 65535'],
+    ['me:secret@host:1080', '--proxy: a scheme is missing; write socks5://user:password@host:1080'],
   ])('%s is told what to write', (text, message) => {
     expect(() => wayOf(text)).toThrow(message)
   })

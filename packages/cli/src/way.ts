@@ -26,14 +26,18 @@ const SOCKS_PORT = '1080' // IANA
 export function wayOf(proxy: string | undefined): Way {
   if (proxy === undefined || /^direct(:\/\/)?$/i.test(proxy)) return DIRECT
   const scheme = /^([a-z][a-z0-9+.-]*):\/\//i.exec(proxy)?.[1].toLowerCase()
-  if (scheme === undefined) throw new TypeError(`--proxy ${proxy}: a scheme is missing; write socks5://${proxy}`)
+  if (scheme === undefined) {
+    const shown = proxy.trim().replace(/^.*@/s, 'user:password@') // never a password
+    throw new TypeError(`--proxy: a scheme is missing; write socks5://${shown}`)
+  }
   const http = scheme === 'http' || scheme === 'https'
   if (!http && scheme !== 'socks5' && scheme !== 'socks5h') {
     throw new TypeError(`--proxy: ${scheme}:// is not supported; use socks5://host:port, http://host:port, or direct`)
   }
   const url = URL.canParse(proxy) ? new URL(proxy) : undefined
-  if (url === undefined || url.hostname === '')
-    throw new TypeError(`--proxy: no proxy address; write ${scheme}://[user:password@]host:port`)
+  if (url === undefined || url.hostname === '' || url.port === '0') {
+    throw new TypeError(`--proxy: no proxy address; write ${scheme}://[user:password@]host:port, with a port from 1 to 65535`)
+  }
   if (http) return { name: `${scheme}://${url.host}`, outbound: httpConnect(url), isDirect: false }
   if (url.port === '') url.port = SOCKS_PORT
   return { name: `socks5://${url.host}`, outbound: socks5(url), isDirect: false }

@@ -7,7 +7,21 @@ import { join } from 'node:path'
 import { afterAll, beforeAll, describe, expect, it } from 'vitest'
 import { until } from '../../../scripts/lab/lab.mjs'
 import { describeSystem, lacking, ROOT } from '../../../test/system/requirements.js'
-import { ACCOUNT, HTTP_PROXY_PORT, PROXY_PORT, PROXY4, PROXY6, program, TUN, UDP_PORT, type User, WEB4, WEB6, World } from './world.js'
+import {
+  ACCOUNT,
+  HTTP_PROXY_PORT,
+  PROXY_PORT,
+  PROXY4,
+  PROXY6,
+  program,
+  SINK_PORT,
+  TUN,
+  UDP_PORT,
+  type User,
+  WEB4,
+  WEB6,
+  World,
+} from './world.js'
 
 const PROXY = ['--proxy', `socks5://127.0.0.1:${PROXY_PORT}`]
 const needs = { lab: true, peers: ['curl', 'setpriv', 'python3'], built: [TUN, join(ROOT, 'packages/cli/dist/main.js')] }
@@ -128,6 +142,41 @@ describeSystem('tun exec', needs, () => {
       process.kill(left)
     })
 
+    it.each([
+      ['directly', []],
+      ['through the proxy', PROXY],
+    ])('sends what the command wrote before it ended, %s', async (_, way) => {
+      const { lines } = world.sink
+      const before = lines.length
+      const write = async (script: string, line: string) => {
+        const done = await world.run(['exec', ...way, '--', 'bash', '-c', script], { user })
+        expect(done).toMatchObject({ code: 0, stderr: '' })
+        await until(line, 5000, () => lines.includes(line, before))
+      }
+      await write(`head -c 8000000 /dev/zero > /dev/tcp/${WEB4}/${SINK_PORT}`, 'end after 8000000')
+      await write(`echo ${user} > /dev/udp/${WEB4}/${SINK_PORT}`, `datagram ${user}`)
+      await write(`echo ${user} by name > /dev/udp/v4.test/${SINK_PORT}`, `datagram ${user} by name`)
+    })
+
+    it('resets what a process left in the background had open, and does not wait for it', async () => {
+      const { lines } = world.sink
+      const before = lines.length
+      const script = `exec 3>/dev/tcp/${WEB4}/${SINK_PORT}; sleep 20 <&- >&- 2>&- & echo x >&3; sleep 1; echo $!`
+      const start = performance.now()
+      const done = await world.run(['exec', '--', 'bash', '-c', script], { user })
+      expect(performance.now() - start).toBeLessThan(5000)
+      await until('the reset', 5000, () => lines.length > before)
+      expect(lines.slice(before)).toEqual(['ECONNRESET after 2'])
+      process.kill(Number(done.stdout.toString()))
+    })
+
+    it('runs within itself', async () => {
+      const within = ['exec', '--', process.execPath, TUN, 'exec', ...curl(`http://v4.test/`)]
+      const done = await world.run(within, { user })
+      expect(done.stderr).toBe('')
+      expect(done.stdout.toString()).toContain(`You come from ${WEB4}`)
+    })
+
     it('leaves the machine’s resolv.conf and no file behind', async () => {
       const script = 'cat /etc/resolv.conf; grep ^hosts /etc/nsswitch.conf || true'
       const inside = await world.run(['exec', 'sh', '-c', script], { user })
@@ -186,6 +235,41 @@ int main() { struct sockaddr_in to = {0}; char text[500]; int s = socket(AF_INET
     } finally {
       for (const path of [file, pcap]) rmSync(path, { force: true })
     }
+  })
+
+  describe('where /etc/resolv.conf', () => {
+    // An /etc and a /run of their own, resolv.conf as a link to `target`.
+    const linked = (target: string, prepare: string) => {
+      const etc = '/run/etc'
+      const script = `mount -t tmpfs none /run && cp -a /etc ${etc} && rm -f ${etc}/resolv.conf ${etc}/nsswitch.conf && ${prepare} &&
+        ln -s ${target} ${etc}/resolv.conf && ln -s /run/nowhere ${etc}/nsswitch.conf && mount --bind ${etc} /etc && exec "$@"`
+      return { user: 'nobody' as const, within: ['sh', '-c', script, 'sh'] }
+    }
+    const hop = 'mkdir -p /run/systemd/resolve /run/hop && ln -s ../systemd/resolve/deep/resolv.conf /run/hop/resolv.conf'
+
+    it.each([
+      [
+        'is systemd-resolved’s',
+        '../run/systemd/resolve/stub-resolv.conf',
+        'mkdir -p /run/systemd/resolve && touch /run/systemd/resolve/stub-resolv.conf',
+      ],
+      ['leads to nothing behind the mask, over other links', '/run/hop/resolv.conf', hop],
+    ])('%s, names are found', async (_, target, prepare) => {
+      const args = ['exec', ...PROXY, ...curl('-4', 'http://v4.test/')]
+      const done = await world.run(args, linked(target, prepare))
+      expect(done.stderr).toBe('')
+      expect(done.stdout.toString()).toContain(`You come from ${PROXY4}`)
+    })
+
+    it('leads nowhere, that is said, with the cure', async () => {
+      const done = await world.run(['exec', 'true'], linked('/run/gone/resolv.conf', 'true'))
+      expect(done).toMatchObject({
+        code: 125,
+        stderr:
+          "tun: /etc/resolv.conf is a link to /run/gone/resolv.conf, which does not exist: the command's own has no place\n" +
+          'tun: run: sudo mkdir -p /run/gone && sudo touch /run/gone/resolv.conf',
+      })
+    })
   })
 
   describe('without the right to do it', () => {

@@ -16,6 +16,7 @@ export const PROXY_PORT = 1080
 export const HTTP_PROXY_PORT = 3128
 export const ACCOUNT = 'me:p@ss:w%rd'
 export const UDP_PORT = 7
+export const SINK_PORT = 19
 
 export const program = (name: string) => fileURLToPath(new URL(`programs/${name}`, import.meta.url))
 
@@ -35,6 +36,7 @@ export class World {
   readonly machine: Namespace
   proxy!: Program
   httpProxy!: Program
+  sink!: Program
 
   constructor() {
     this.machine = this.lab.namespace('machine', { resolver: DNS })
@@ -52,7 +54,8 @@ export class World {
     world.proxy = machine.start(process.execPath, [program('socks5.mjs'), String(PROXY_PORT), PROXY4, PROXY6])
     world.httpProxy = machine.start(process.execPath, [program('http-proxy.mjs'), String(HTTP_PROXY_PORT), PROXY4, `v4.test=${WEB4}`])
     const other = machine.start(process.execPath, [program('socks5.mjs'), String(PROXY_PORT + 1), PROXY4, PROXY6, ACCOUNT])
-    await Promise.all([names, web, udp].map(server => server.waitFor(/listening/)))
+    world.sink = machine.start(process.execPath, [program('sink.mjs'), String(SINK_PORT), WEB4])
+    await Promise.all([names, web, udp, world.sink].map(server => server.waitFor(/listening/)))
     await Promise.all([world.proxy, world.httpProxy, other].map(server => server.waitFor(/listening/)))
     return world
   }

@@ -1,9 +1,9 @@
 // Owns: isolate(): a command with a TUN as its only way out, without root. The namespaces are native's (isolate_linux.cc); which
 // files the command sees instead of the host's is decided here. Read namespaces(7), resolv.conf(5), nsswitch.conf(5).
 
-import { lstatSync, mkdtempSync, readFileSync, readlinkSync, realpathSync, rmSync, writeFileSync } from 'node:fs'
-import { constants, tmpdir } from 'node:os'
-import { dirname, join, resolve } from 'node:path'
+import { readFileSync, readlinkSync, realpathSync, statSync } from 'node:fs'
+import { constants } from 'node:os'
+import { basename, dirname, join, resolve } from 'node:path'
 import { type Isolated, isolate as isolateNatively } from '@tun/native'
 import { TunError } from './errors.js'
 import { commandError, isolationError } from './isolation-errors.js'
@@ -43,6 +43,7 @@ export interface IsolatedExit {
 const RESOLVERS = ['/run/systemd/resolve', '/run/nscd', '/var/run/nscd']
 const RESOLV_CONF = '/etc/resolv.conf'
 const NSSWITCH_CONF = '/etc/nsswitch.conf'
+const MAX_LINKS = 40 // Linux's own bound, path_resolution(7)
 
 /**
  * Prepares `command` in network and mount namespaces of its own – and, for all but root, a user namespace in which its user is the
@@ -54,7 +55,6 @@ export function isolate(command: readonly string[], options: IsolateOptions = {}
   const { name, mtu, address4, address6, nameserver, stdio, env } = { ...ISOLATE_DEFAULTS, env: process.env, ...options }
   const [ip4, prefix4] = address4.split('/')
   const [ip6, prefix6] = address6.split('/')
-  const scratch = mkdtempSync(join(tmpdir(), 'tun-isolate-'))
   try {
     const masks = [...new Set(RESOLVERS.map(realDirectory).filter(path => path !== undefined))]
     const native = isolateNatively({
@@ -65,7 +65,7 @@ export function isolate(command: readonly string[], options: IsolateOptions = {}
       mtu,
       ...{ address4: ip4, prefix4: Number(prefix4 ?? 32), address6: ip6, prefix6: Number(prefix6 ?? 128) },
       masks,
-      files: replacements(scratch, nameserver),
+      files: replacements(nameserver, masks),
     })
     try {
       return new IsolatedProcess(native, openReceived(native.tun, { mtu }), command[0], env.PATH)
@@ -75,8 +75,6 @@ export function isolate(command: readonly string[], options: IsolateOptions = {}
     }
   } catch (cause) {
     throw cause instanceof TunError || cause instanceof TypeError ? cause : isolationError(cause)
-  } finally {
-    rmSync(scratch, { recursive: true, force: true }) // what is bound stays
   }
 }
 
@@ -137,25 +135,26 @@ export class IsolatedProcess {
   }
 }
 
-function replacements(directory: string, nameserver: string): string[] {
-  const files: string[] = []
-  const replace = (target: string, text: string) => {
-    const real = realFile(target)
-    if (real === undefined) return false
-    const source = join(directory, String(files.length))
-    writeFileSync(source, text, { mode: 0o644 })
-    files.push(source, real)
-    return true
-  }
+/** Paths and contents, by turns. */
+function replacements(nameserver: string, masks: readonly string[]): string[] {
   // No search list: the program that serves the TUN resolves names, with the host's.
-  if (!replace(RESOLV_CONF, `nameserver ${nameserver}\n`)) {
-    throw new TunError('ERR_TUN_NAMESPACES', `${RESOLV_CONF} is missing: the command's own has no place`, {
-      hint: `sudo touch ${RESOLV_CONF}`,
-    })
-  }
+  const files = [resolvConf(masks), `nameserver ${nameserver}\n`]
   // Without "resolve" and "mdns", which ask daemons outside. Without the file, glibc's default is what we want.
-  replace(NSSWITCH_CONF, nsswitch())
+  const nsswitchConf = placeOf(NSSWITCH_CONF)
+  if (nsswitchConf?.exists) files.push(nsswitchConf.path, nsswitch())
   return files
+}
+
+/** Where the command's own goes. Behind a mask it is made; elsewhere it would be made on the host. */
+function resolvConf(masks: readonly string[]): string {
+  const fail = (what: string, hint: string) =>
+    new TunError('ERR_TUN_NAMESPACES', `${RESOLV_CONF} ${what}: the command's own has no place`, { hint })
+  const place = placeOf(RESOLV_CONF)
+  if (place === undefined) throw fail('is missing', `run: sudo touch ${RESOLV_CONF}`)
+  const { path, exists } = place
+  if (exists && statSync(path).isDirectory()) throw fail('is a directory', `run: sudo rmdir ${path} && sudo touch ${path}`)
+  if (exists || masks.some(mask => path.startsWith(`${mask}/`))) return path
+  throw fail(`is a link to ${path}, which does not exist`, `run: sudo mkdir -p ${dirname(path)} && sudo touch ${path}`)
 }
 
 /** The host's file with another way to find hosts: users and groups are still those of the host. */
@@ -169,17 +168,27 @@ function nsswitch(): string {
   return `${text.replace(/^\s*hosts\s*:.*\n?/gm, '').replace(/\n*$/, '\n')}hosts: files dns\n`
 }
 
-/** Where mounting over `path` lands. A link into a directory that is masked leads nowhere then; its end is still the place. */
-function realFile(path: string): string | undefined {
-  try {
-    return realpathSync(path)
-  } catch {
+/** Where `path` leads, whether there is something or not. Undefined: it is not there itself. */
+function placeOf(path: string): { path: string; exists: boolean } | undefined {
+  let at = path
+  for (let links = 0; links < MAX_LINKS; links++) {
     try {
-      return lstatSync(path).isSymbolicLink() ? resolve(dirname(path), readlinkSync(path)) : undefined
+      return { path: realpathSync(at), exists: true }
     } catch {
-      return undefined
+      // it is not there, or leads on to what is not
+    }
+    try {
+      at = resolve(realParts(dirname(at)), readlinkSync(at))
+    } catch {
+      return links === 0 ? undefined : { path: realParts(at), exists: false }
     }
   }
+  return undefined
+}
+
+/** As realpath(3), for a path whose last parts need not exist. */
+function realParts(path: string): string {
+  return realDirectory(path) ?? (dirname(path) === path ? path : join(realParts(dirname(path)), basename(path)))
 }
 
 function realDirectory(path: string): string | undefined {

@@ -82,4 +82,12 @@ describe('a command that cannot be run', () => {
     expect(commandError(denied, '/dev/null').message).toBe('/dev/null: it is not an executable file')
     expect(commandError(denied, 'passwd', '/etc').message).toBe('passwd: it is not an executable file')
   })
+
+  it('is not called missing if what is missing is its interpreter', () => {
+    const absent = native('ENOENT', 'execve', 'command')
+    const there = 'it is there, but not the interpreter or loader that its first bytes name'
+    expect(commandError(absent, '/etc/passwd')).toMatchObject({ errno: -2, message: `/etc/passwd: ${there}` })
+    expect(commandError(absent, 'passwd', '/nowhere:/etc').message).toBe(`passwd: ${there}`)
+    expect(commandError(absent, '/no/such', '/etc').message).toBe('/no/such: no such program')
+  })
 })

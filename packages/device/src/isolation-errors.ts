@@ -127,9 +127,15 @@ export function commandError(cause: unknown, program: string, path = ''): TunErr
   const error = cause as NativeError
   if (error.syscall !== 'execve') return isolationError(cause)
   // execvp(3) says EACCES also if a directory of PATH may not be looked into, and the program is in none.
-  const nowhere = error.code === 'EACCES' && !program.includes('/') && !path.split(':').some(place => existsSync(join(place, program)))
-  const missing = nowhere || error.code === 'ENOENT'
-  const reason = missing ? 'no such program' : error.code === 'EACCES' ? 'it is not an executable file' : `it cannot be run (${error.code})`
+  const found = (program.includes('/') ? [''] : path.split(':')).some(place => existsSync(place === '' ? program : join(place, program)))
+  const missing = error.code === 'ENOENT' || (error.code === 'EACCES' && !found)
+  const reason = missing
+    ? found
+      ? 'it is there, but not the interpreter or loader that its first bytes name'
+      : 'no such program'
+    : error.code === 'EACCES'
+      ? 'it is not an executable file'
+      : `it cannot be run (${error.code})`
   const errno = missing ? -constants.errno.ENOENT : error.errno
   return new TunError('ERR_TUN_COMMAND', `${program}: ${reason}`, { errno, syscall: error.syscall, cause })
 }
