@@ -1,6 +1,7 @@
 export { ConfigError, type DnsOptions, type TunOptions } from '@tun/config'
 export { TunError } from '@tun/device'
 export { type RejectReason, TunDatagram, TunFlow, TunSocket } from '@tun/stack'
+export type { ConnectOptions } from './active-open.js'
 export type { ServiceAddress } from './address-match.js'
 export { createTunInbound } from './create-tun-inbound.js'
 export { type DirectOptions, direct, type Lookup, type ResolvedAddress } from './direct.js'

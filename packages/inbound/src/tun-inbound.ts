@@ -21,6 +21,7 @@ import {
   type UdpFlow,
   UdpPort,
 } from '@tun/stack'
+import { type ConnectOptions, openConnection } from './active-open.js'
 import { isOfThisHost, localAddressError, type Matcher, matcher, type ServiceAddress } from './address-match.js'
 import { connectionsOf } from './connection-queue.js'
 import { answerDatagram, serveStream } from './dns-hijack.js'
@@ -190,6 +191,16 @@ export class TunInbound extends ReportingEmitter<TunInboundEvents> {
     if (this.routed && where.address !== undefined && isOfThisHost(where.address)) throw localAddressError(where.address)
     if (where.address !== undefined) this.names?.fakeIp?.reserve(where.address) // or a name would lead to the service
     return service
+  }
+
+  /**
+   * Opens a connection to the side of the applications, from any address: the answer of a TunSocket that is `connecting`. Its 'error' has the
+   * errno of connect(2): ECONNREFUSED, ETIMEDOUT.
+   * @throws see active-open.ts; ERR_TUN_CLOSED behind close()
+   */
+  connect(options: ConnectOptions): TunSocket {
+    if (this.closing !== null) throw Object.assign(new Error('the inbound is closed'), { code: 'ERR_TUN_CLOSED' })
+    return openConnection(this.stack, this.driver, options, this.routed)
   }
 
   /** Connections as an async iterable; while nobody asks for the next one, SYNs stay pending. Ends when the inbound closes. */

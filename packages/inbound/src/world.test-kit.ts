@@ -12,6 +12,7 @@ import {
   nodeHost,
   parseAddress,
   payloadOf,
+  REQUEST,
   SlabPool,
   Stack,
   type StackOptions,
@@ -60,6 +61,7 @@ export class World implements AsyncDisposable {
   private readonly stack: Stack
   private port = 40_000
   private tell = () => {}
+  private incoming: (c: TcpConnection) => void = () => {}
 
   constructor({ nic, kernel }: WorldOptions) {
     // Whole super-segments: the megabytes of these tests are the sockets', not the segmentation's.
@@ -143,7 +145,20 @@ export class World implements AsyncDisposable {
     })
   }
 
+  /** The next connection that reaches an application, accepted. */
+  accepting(): Promise<TunSocket> {
+    return new Promise(resolve => {
+      this.incoming = c => resolve(new TunSocket(c, this.driver).accept())
+    })
+  }
+
+  /** No application listens. */
+  refusing(): void {
+    this.incoming = c => c.reject('refused')
+  }
+
   private tcp(c: TcpConnection, bits: number): void {
+    if (bits & REQUEST) this.incoming(c)
     ;(c.user as TunSocket | null)?.happened(bits)
     if (bits & CONNECTED) this.tell()
   }
