@@ -20,16 +20,23 @@ const COPY_BLOCK = 4096
 /** The block grows with the queue up to this: fewer, larger chunks for whoever reads, and never more room than bytes. */
 const MAX_BLOCK = 64 * 1024
 
+interface Chunk {
+  bytes: Bytes
+  start: number
+  end: number
+  /** Position of the byte at `start`. */
+  at: number
+  owner: Owner | null
+}
+
+const GONE: Chunk = { bytes: EMPTY, start: 0, end: 0, at: 0, owner: null }
+
 export class ByteQueue {
   /** Bytes queued. */
   length = 0
   /** Position of the first byte in the queue. */
   headAt = 0
-  private readonly chunks: Bytes[] = []
-  private readonly starts: number[] = []
-  private readonly ends: number[] = []
-  private readonly ats: number[] = []
-  private readonly owners: (Owner | null)[] = []
+  private readonly chunks: Chunk[] = []
   private head = 0
   /** The buffer of the last chunk, if it is a copy of ours that may have room left. */
   private spare: Bytes | null = null
@@ -42,11 +49,7 @@ export class ByteQueue {
   /** Appends bytes[start, end); `owner` (if any) is taken: one reference passes to the queue. */
   push(bytes: Bytes, start: number, end: number, owner: Owner | null): void {
     if (start === end) return owner?.release()
-    this.ats.push(this.headAt + this.length)
-    this.chunks.push(bytes)
-    this.starts.push(start)
-    this.ends.push(end)
-    this.owners.push(owner)
+    this.chunks.push({ bytes, start, end, at: this.headAt + this.length, owner })
     this.length += end - start
   }
 
@@ -56,13 +59,13 @@ export class ByteQueue {
    */
   copy(bytes: Bytes, start: number, end: number): void {
     let from = start
-    const last = this.chunks.length - 1
-    if (this.spare !== null && last >= this.head && this.chunks[last] === this.spare) {
-      const at = this.ends[last]
+    const last = this.spare === null || this.count === 0 ? null : this.chunks[this.chunks.length - 1]
+    if (last !== null && this.spare !== null && last.bytes === this.spare) {
+      const at = last.end
       const n = Math.min(end - from, this.spare.length - at)
       if (n > 0) {
         this.spare.set(n === bytes.length ? bytes : bytes.subarray(from, from + n), at)
-        this.ends[last] = at + n
+        last.end = at + n
         this.length += n
         from += n
       }
@@ -78,11 +81,11 @@ export class ByteQueue {
   /** Takes the first chunk out into `out`; its owner's reference passes to the caller. False if the queue is empty. */
   shift(out: ByteRange): boolean {
     if (this.length === 0) return false
-    const i = this.head
-    out.bytes = this.chunks[i]
-    out.start = this.starts[i]
-    out.end = this.ends[i]
-    out.owner = this.owners[i]
+    const chunk = this.chunks[this.head]
+    out.bytes = chunk.bytes
+    out.start = chunk.start
+    out.end = chunk.end
+    out.owner = chunk.owner
     const n = out.end - out.start
     this.length -= n
     this.headAt += n
@@ -96,17 +99,16 @@ export class ByteQueue {
     this.length -= n
     this.headAt += n
     while (left > 0) {
-      const i = this.head
-      const size = this.ends[i] - this.starts[i]
+      const chunk = this.chunks[this.head]
+      const size = chunk.end - chunk.start
       if (left < size) {
-        this.starts[i] += left
-        this.ats[i] += left
+        chunk.start += left
+        chunk.at += left
         return
       }
       left -= size
-      const owner = this.owners[i]
       this.dropHead()
-      owner?.release()
+      chunk.owner?.release()
     }
   }
 
@@ -115,10 +117,10 @@ export class ByteQueue {
     // Almost always the head or the last chunk; else binary search.
     let low = this.head
     let high = this.chunks.length - 1
-    if (position >= this.ats[high]) return high
+    if (position >= this.chunks[high].at) return high
     while (low < high) {
       const middle = (low + high + 1) >> 1
-      if (this.ats[middle] <= position) low = middle
+      if (this.chunks[middle].at <= position) low = middle
       else high = middle - 1
     }
     return low
@@ -126,44 +128,40 @@ export class ByteQueue {
 
   /** What of chunk `index` lies at `position` and behind: a borrowed range. */
   rangeAt(index: number, position: number, out: ByteRange): void {
-    out.bytes = this.chunks[index]
-    out.start = this.starts[index] + (position - this.ats[index])
-    out.end = this.ends[index]
-    out.owner = this.owners[index]
+    const chunk = this.chunks[index]
+    out.bytes = chunk.bytes
+    out.start = chunk.start + (position - chunk.at)
+    out.end = chunk.end
+    out.owner = chunk.owner
   }
 
   /** Empties the queue and releases everything. */
   clear(): void {
-    for (let i = this.head; i < this.chunks.length; i++) this.owners[i]?.release()
+    for (let i = this.head; i < this.chunks.length; i++) this.chunks[i].owner?.release()
     this.headAt += this.length
     this.length = 0
     this.truncate()
   }
 
   private dropHead(): void {
-    this.chunks[this.head] = EMPTY
-    this.owners[this.head] = null
+    this.chunks[this.head] = GONE
     this.head++
     if (this.head === this.chunks.length) this.truncate()
     else if (this.head > 64 && this.head * 2 > this.chunks.length) {
-      // Amortised: the dead front half goes in one move.
-      const n = this.head
-      this.chunks.splice(0, n)
-      this.starts.splice(0, n)
-      this.ends.splice(0, n)
-      this.ats.splice(0, n)
-      this.owners.splice(0, n)
+      this.chunks.splice(0, this.head) // amortised: the dead front half goes in one move
       this.head = 0
     }
   }
 
   private truncate(): void {
-    this.chunks.length = 0
-    this.starts.length = 0
-    this.ends.length = 0
-    this.ats.length = 0
-    this.owners.length = 0
+    emptied(this.chunks)
     this.head = 0
     this.spare = null
   }
+}
+
+/** Empties an array. A short one keeps its room, for it fills again at once: `length = 0` would throw that away and cost more than it frees. */
+export function emptied(array: unknown[]): void {
+  if (array.length > 8) array.length = 0
+  else while (array.length > 0) array.pop()
 }

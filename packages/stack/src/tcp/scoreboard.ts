@@ -4,6 +4,7 @@
 //   SND.UNA                                            SND.NXT
 //      [      )[ SACKED )[ LOST )[ LOST REXMIT )[      )        ranges touch each other; what is sent in one turn is one range
 
+import { emptied } from '../memory/byte-queue.js'
 import type { Millis } from '../memory/slab.js'
 import type { Delivery } from './rack.js'
 import { type Seq, seqDiff, seqGt, seqLt, seqMax, seqMin } from './seq.js'
@@ -261,9 +262,9 @@ export class Scoreboard {
   }
 
   private truncate(): void {
-    this.ends.length = 0
-    this.sentAts.length = 0
-    this.flags.length = 0
+    emptied(this.ends)
+    emptied(this.sentAts)
+    emptied(this.flags)
     this.head = 0
   }
 }
