@@ -1,7 +1,7 @@
 // `npm run bench`: all of them, one after the other, as one markdown page on stdout.
 //
 //   npm run --silent bench > bench/RESULTS.md         sudo for the whole ones; else they are left out
-//   npm run bench -- wire engine                      only these
+//   npm run bench -- wire engine                      only these; `loss` runs only when it is named
 
 import { spawnSync } from 'node:child_process'
 import { existsSync } from 'node:fs'
@@ -10,11 +10,14 @@ import { fileURLToPath } from 'node:url'
 import { setting } from './report.mjs'
 
 const ALL = ['discard', 'engine', 'wire']
+/** Minutes, and for another page than RESULTS.md. */
+const ON_REQUEST = ['loss']
 const wanted = process.argv.slice(2)
-const unknown = wanted.find(name => !ALL.includes(name))
+const known = [...ALL, ...ON_REQUEST]
+const unknown = wanted.find(name => !known.includes(name))
 const path = (/** @type {string} */ name) => fileURLToPath(new URL(name, import.meta.url))
 
-if (unknown !== undefined) stop(`there is no bench '${unknown}'; there are ${ALL.join(', ')}`)
+if (unknown !== undefined) stop(`there is no bench '${unknown}'; there are ${known.join(', ')}`)
 if (!existsSync(path('../packages/inbound/dist/index.js'))) stop('not built; run: npm run build')
 
 const load = loadavg()[0].toFixed(1)

@@ -27,7 +27,7 @@ export const PEERS = [
   { name: 'python3', binary: 'python3', package: 'python3', version: ['--version'], for: 'a TUN handed over as fd://', used: true },
   { name: 'tcpdump', binary: 'tcpdump', package: 'tcpdump', version: ['--version'], for: 'a pcap of each failed system test', used: true },
   { name: 'g++', binary: 'g++', package: 'build-essential', version: ['--version'], for: 'building the addon', used: true },
-  { name: 'nft', binary: 'nft', package: 'nftables', version: ['--version'], for: 'loss by hand', used: false },
+  { name: 'nft', binary: 'nft', package: 'nftables', version: ['--version'], for: 'packets lost by chance', used: true },
 ]
 
 // Debian keeps servers in sbin, which a user's PATH does not have.

@@ -9,6 +9,8 @@ import { missingPeers } from '../../scripts/peers.mjs'
 
 export const ROOT = fileURLToPath(new URL('../..', import.meta.url))
 export const PROXY = `${ROOT}examples/clash-proxy/bin/clash-proxy.js`
+/** What programs import as @tun/device and @tun/stack: the middlebox, stack-host.mjs. */
+export const DEVICE = `${ROOT}packages/device/dist/index.js`
 
 export interface Needs {
   /** Root, /dev/net/tun and network namespaces. */

@@ -1,11 +1,9 @@
 // An application over the kernel's TCP: node tcp-client.mjs '{"op": …, "host": …, "from": …}'   One line of JSON is the answer.
 
-import { createHash } from 'node:crypto'
 import { once } from 'node:events'
 import { connect } from 'node:net'
-import { Readable } from 'node:stream'
-import { pattern } from './pattern.mjs'
 import { PORTS } from './ports.mjs'
+import { download, together, upload } from './transfers.mjs'
 
 /** @typedef {{ op: string, host: string, from: string, bytes?: number, name?: string, count?: number, port?: string }} Request */
 
@@ -28,34 +26,12 @@ function errnoOf(socket) {
 
 /** @type {Record<string, () => Promise<object>>} */
 const operations = {
-  async upload() {
-    const socket = dial('upload')
-    await once(socket, 'connect')
-    const start = performance.now()
-    let answer = ''
-    socket.on('data', data => (answer += data))
-    Readable.from(pattern(request.bytes ?? 0)).pipe(socket)
-    await once(socket, 'end')
-    return { ...JSON.parse(answer), ms: performance.now() - start }
-  },
+  upload: () => upload(dial('upload'), request.bytes ?? 0),
 
-  async download() {
-    const socket = dial('download')
-    await once(socket, 'connect')
-    const start = performance.now()
-    const hash = createHash('sha256')
-    let bytes = 0
-    socket.on('data', data => {
-      hash.update(data)
-      bytes += data.length
-    })
-    socket.write(`${request.bytes}\n`)
-    await once(socket, 'end')
-    const ms = performance.now() - start
-    socket.end(request.name ?? '')
-    await once(socket, 'close')
-    return { bytes, sha: hash.digest('hex'), ms }
-  },
+  download: () => download(dial('download'), request.bytes ?? 0, request.name),
+
+  /** `count` streams at the same time, every other one up, each of `bytes`. */
+  together: () => together(dial, request.count ?? 0, request.bytes ?? 0),
 
   async refused() {
     const start = performance.now()
