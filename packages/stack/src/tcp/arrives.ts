@@ -163,8 +163,8 @@ function checkAck(c: TcpConnection, seg: Segment, now: Millis): boolean {
       return false
     }
     establish(c, seg, now)
-  } else if (seqGt(seg.ack, c.sndNxt) || seqDiff(c.sndUna, seg.ack) > c.maxSndWnd) {
-    challenge(c, now) // of data never sent, or too old: RFC 5961 §5.2
+  } else if (seqGt(seg.ack, c.sndNxt) || seqDiff(c.sndUna, seg.ack) > Math.min(c.maxSndWnd, c.sndQueue.headAt + 1)) {
+    challenge(c, now) // of data never sent, or older than the window (RFC 5961 §5.2), or than the connection
     return false
   }
   if (seqGt(seg.ack, c.sndUna)) {

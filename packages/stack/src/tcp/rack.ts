@@ -49,7 +49,6 @@ export class Rack {
         this.minRttAt = now
       }
       if (seqGt(end, this.fack)) this.fack = end
-      else if (seqLt(end, this.fack)) this.reorderingSeen = true
     }
     this.rtt = rtt
     if (sentAt > this.xmitAt || (sentAt === this.xmitAt && seqGt(end, this.end))) {
@@ -92,6 +91,8 @@ export class Delivery {
   rtt: Millis = Number.NaN
   /** Among them is one that was sent again: maybe the others waited for it. */
   private resent = false
+  /** RACK.fack before it: its blocks are in no order of time. */
+  private fack: Seq = 0
   private c!: TcpConnection
   private now: Millis = 0
   private tsEcr = 0
@@ -107,6 +108,7 @@ export class Delivery {
     this.now = now
     this.hasTimestamps = c.tsOk && seg.hasTimestamps
     this.tsEcr = seg.tsEcr
+    this.fack = c.rack.fack
   }
 
   take(n: number, end: Seq, sentAt: Millis, flags: number, inOrder: boolean): void {
@@ -119,7 +121,10 @@ export class Delivery {
       if (!this.resent) this.rtt = ambiguous ? Number.NaN : now - sentAt
       this.resent = true
     } else if (inOrder && !this.resent && Number.isNaN(this.rtt)) this.rtt = now - sentAt
-    if (!(flags & EVER) && seqLeq(end, c.recover)) this.original = true
+    if (!(flags & EVER)) {
+      if (seqLeq(end, c.recover)) this.original = true
+      if (seqLt(end, this.fack)) c.rack.reorderingSeen = true
+    }
     c.rack.arrived(sentAt, end, flags, this.hasTimestamps && ambiguous, now)
   }
 }

@@ -1,7 +1,7 @@
 // Owns: data that arrived ahead of a gap, as sorted ranges that do not overlap. RFC 9293 §3.10.7.4 (seventh), RFC 2018 §4 (blocks).
 
 import type { Bytes } from '../memory/slab.js'
-import { type Seq, seqDiff, seqGeq, seqGt, seqLeq, seqLt } from './seq.js'
+import { type Seq, seqDiff, seqGeq, seqGt, seqLeq, seqLt, seqMax, seqMin } from './seq.js'
 
 interface Range {
   seq: Seq
@@ -27,10 +27,21 @@ export class Reassembly {
     return this.ranges.length === 0
   }
 
-  /** Is all of [seq, end) here already? */
-  holds(seq: Seq, end: Seq): boolean {
-    for (const range of this.ranges) if (seqLeq(range.seq, seq) && seqLeq(end, range.end)) return true
+  /** The first part of [seq, end) that is here already, as [seq, end) in `out`; false: all of it is new. */
+  held(seq: Seq, end: Seq, out: { seq: Seq; end: Seq }): boolean {
+    for (const range of this.ranges) {
+      if (!seqLt(seq, range.end)) continue
+      if (!seqLt(range.seq, end)) return false
+      out.seq = seqMax(seq, range.seq)
+      out.end = seqMin(end, range.end)
+      return true
+    }
     return false
+  }
+
+  /** Does the last range end there? */
+  endsAt(seq: Seq): boolean {
+    return this.ranges.at(-1)?.end === seq
   }
 
   /** Keeps a copy of what of [seq, seq + length) is new. False: the bound was reached, dropped. */

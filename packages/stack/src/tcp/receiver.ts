@@ -48,6 +48,7 @@ export function takeSegmentText(c: TcpConnection, seg: Segment, slab: Slab, now:
     slab.retain()
     c.rcvQueue.push(slab.bytes, start, start + length, slab)
   } else c.rcvQueue.copy(slab.bytes, start, start + length)
+  if (c.reassembly !== null) tellHeld(c, c.reassembly, seq, length)
   advance(c, length)
   if (c.reassembly !== null) {
     takeReassembled(c)
@@ -65,6 +66,13 @@ export function tellDuplicate(c: TcpConnection, left: Seq, right: Seq): void {
   c.dsackRight = right
 }
 
+const held = { seq: 0, end: 0 }
+
+/** What of a new segment had come already, ahead of a gap. */
+function tellHeld(c: TcpConnection, reassembly: Reassembly, seq: Seq, length: number): void {
+  if (reassembly.held(seq, seqAdd(seq, length), held)) tellDuplicate(c, held.seq, held.end)
+}
+
 function advance(c: TcpConnection, length: number): void {
   c.rcvNxt = seqAdd(c.rcvNxt, length)
   c.tcp.receiveQueued += length
@@ -80,7 +88,7 @@ function takeOutOfOrder(c: TcpConnection, seq: number, slab: Slab, start: number
     return
   }
   c.reassembly ??= new Reassembly()
-  if (c.reassembly.holds(seq, seqAdd(seq, length))) tellDuplicate(c, seq, seqAdd(seq, length))
+  tellHeld(c, c.reassembly, seq, length)
   const before = c.reassembly.bytes
   c.reassembly.add(seq, slab.bytes, start, length)
   c.tcp.receiveQueued += c.reassembly.bytes - before

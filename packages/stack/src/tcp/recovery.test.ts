@@ -70,6 +70,12 @@ describe('RFC 8985 §6: losses are seen by what overtook them', () => {
     t.advance(RTT)
     expect(sent(t).filter(line => !line.includes('10001'))).toEqual(['A 1:1001', 'A 2001:3001', 'A 4001:5001'])
   })
+  test('the newest block comes first (RFC 2018 §4): that is no reordering', () => {
+    const t = flight()
+    t.recv('A 1001:1001 ack 1 <sack 3001:10001 1001:2001>')
+    expect(t.connection.rack.reorderingSeen).toBe(false)
+    expect(sent(t)).toEqual(['A 1:1001', 'A 2001:3001'])
+  })
   test('what was sent again and overtaken again is lost again', () => {
     const t = flight()
     t.recv('A 1001:1001 ack 1 <sack 1001:5001>')
@@ -277,6 +283,23 @@ describe('RFC 2883: what arrives twice is told', () => {
     t.drainSent()
     t.recv('PA 3001:4001 ack 1')
     t.sent('A 1:1 ack 1001 <sack 3001:4001 3001:5001>')
+  })
+  test('what overlaps text held ahead of a gap, and what fills the gap and more', () => {
+    const t = new Script().establish(PEER)
+    t.recv('PA 1101:1201 ack 1')
+    t.drainSent()
+    t.recv('PA 1151:1301 ack 1')
+    t.sent('A 1:1 ack 1001 <sack 1151:1201 1101:1301>')
+    t.recv('PA 1001:1401 ack 1')
+    t.sent('A 1:1 ack 1401 <sack 1101:1301>')
+  })
+  test('RFC 2018 §3: a FIN ahead of a gap is the last number of its block, or a block of its own', () => {
+    const t = new Script().establish(PEER)
+    t.recv('FPA 1011:1021 ack 1')
+    t.sent('A 1:1 ack 1001 <sack 1011:1022>')
+    const u = new Script().establish(PEER)
+    u.recv('FA 1021:1021 ack 1')
+    u.sent('A 1:1 ack 1001 <sack 1021:1022>')
   })
   test('a peer without SACK is told nothing', () => {
     const t = new Script().establish('mss 1000')

@@ -22,6 +22,7 @@ import {
 } from '../wire/tcp.js'
 import type { TcpConnection } from './connection.js'
 import { windowField } from './receiver.js'
+import { seqAdd, seqGt } from './seq.js'
 
 /** Payloads up to here are copied behind their headers: cheaper than a piece of their own. */
 const INLINE = 512
@@ -89,8 +90,23 @@ function writeSackBlocks(c: TcpConnection, view: DataView, option: number): numb
     c.dsackLeft = c.dsackRight
     n = 1
   }
+  const duplicates = n
   if (c.reassembly !== null) n += c.reassembly.blocks(blocks, n, max - n)
+  if (c.finSeen && seqGt(c.finSeq, c.rcvNxt)) n = sackFin(c, duplicates, n, max)
   return n > 0 ? writeSack(view, option, blocks, n) : option
+}
+
+/** A FIN ahead of a gap has been received, too: it is the last number of the block it follows, or a block of its own. */
+function sackFin(c: TcpConnection, from: number, n: number, max: number): number {
+  for (let i = from; i < n; i++) {
+    if (blocks[2 * i + 1] !== c.finSeq) continue
+    blocks[2 * i + 1] = seqAdd(c.finSeq, 1)
+    return n
+  }
+  if (n === max || c.reassembly?.endsAt(c.finSeq)) return n
+  blocks[2 * n] = c.finSeq
+  blocks[2 * n + 1] = seqAdd(c.finSeq, 1)
+  return n + 1
 }
 
 /** Small payloads are copied behind the headers, others gathered from where they lie. */
