@@ -9,26 +9,37 @@ const LIMITS = [
   'sndBuf',
   'receiveBudget',
   'maxPending',
+  'maxPendingPerSource',
   'pendingTimeout',
   'maxTimeWait',
   'maxUdpFlows',
   'udpSendBudget',
 ] as const satisfies readonly (keyof StackOptions)[]
 
-/** Bounds that may be moved; the defaults are those of @tun/stack. */
-export type Limits = Pick<StackOptions, (typeof LIMITS)[number]>
+/** Bounds that may be moved, and what happens beyond those of connections; the defaults are those of @tun/stack. */
+export type Limits = Pick<StackOptions, (typeof LIMITS)[number] | 'synCookies'>
 
 /** @throws RangeError ERR_TUN_LIMIT, naming the key */
 export function checkLimits(limits: Limits): Limits {
   const checked: Limits = {}
   for (const [key, value] of Object.entries(limits)) {
     if (value === undefined) continue
+    if (key === 'synCookies') {
+      checked.synCookies = checkCookies(value)
+      continue
+    }
     const name = LIMITS.find(known => known === key)
-    if (name === undefined) throw limitError(`there is no 'limits.${key}': there are ${LIMITS.join(', ')}`)
-    if (!Number.isSafeInteger(value) || value < 1) throw limitError(`'limits.${key}' is a whole number from 1, not ${value}`)
+    if (name === undefined) throw limitError(`there is no 'limits.${key}': there are ${LIMITS.join(', ')}, synCookies`)
+    if (typeof value !== 'number' || !Number.isSafeInteger(value) || value < 1)
+      throw limitError(`'limits.${key}' is a whole number from 1, not ${value}`)
     checked[name] = value
   }
   return checked
+}
+
+function checkCookies(value: unknown): 'auto' | boolean {
+  if (value === 'auto' || typeof value === 'boolean') return value
+  throw limitError(`'limits.synCookies' is 'auto', true or false, not ${value}`)
 }
 
 function limitError(message: string): RangeError & { code: string } {

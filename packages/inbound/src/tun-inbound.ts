@@ -138,6 +138,8 @@ export class TunInbound extends ReportingEmitter<TunInboundEvents> {
       drops: { ...stats.drops },
       connections: tcp.flows.size,
       pending: tcp.handshake.pending,
+      halfOpen: tcp.handshake.halfOpen.size,
+      undecided: tcp.handshake.admission.undecided,
       timeWait: tcp.timeWait.size,
       udpFlows: udp.flows.size,
       receiveQueued: tcp.receiveQueued,

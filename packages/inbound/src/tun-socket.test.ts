@@ -148,6 +148,81 @@ describe('pending', () => {
   })
 })
 
+describe("handshake: 'cookie'", () => {
+  /** The one place is taken: the next connection is made by a cookie. */
+  async function crowded(): Promise<World> {
+    const w = await world({ limits: { maxPending: 1, synCookies: true } })
+    w.connect('192.0.2.1', 80)
+    const occupant = await connection(w.inbound)
+    expect([occupant.handshake, occupant.connecting]).toEqual(['pending', true])
+    return w
+  }
+
+  test('it is connected when you get it; connect is emitted all the same, and all it does works', async () => {
+    await using w = await crowded()
+    let connects = 0
+    w.inbound.once('connection', s => s.once('connect', () => connects++))
+    const app = w.connect('192.0.2.1', 81)
+    app.write('early')
+    const socket = await connection(w.inbound)
+    expect([socket.handshake, socket.connecting, socket.readyState, socket.undecided]).toEqual(['cookie', false, 'open', true])
+    expect(connects).toBe(1)
+    expect(w.inbound.stats()).toMatchObject({ tcpCookiesSent: 1, tcpCookiesAccepted: 1, undecided: 1 })
+    expect(String((await once(socket, 'data'))[0])).toBe('early')
+    expect(w.inbound.stats().undecided).toBe(0)
+    socket.end('late')
+    expect(String(await readAll(app))).toBe('late')
+  })
+
+  test('reject and destroy(error) reset it', async () => {
+    await using w = await crowded()
+    for (const act of [(s: TunSocket) => s.reject('host-unreachable'), (s: TunSocket) => s.destroy(coded('ETIMEDOUT'))]) {
+      w.inbound.once('connection', act)
+      const app = w.connect('192.0.2.1', 81)
+      expect(await closed(app)).toBe('ECONNRESET')
+    }
+    expect([w.icmp.length, w.inbound.stats().undecided]).toEqual([0, 0])
+  })
+
+  test('piped into what is still connecting it stays undecided, with what has come, and is reset if that fails', async () => {
+    await using w = await crowded()
+    for (const fails of [true, false]) {
+      const app = w.connect('192.0.2.1', 81)
+      app.write('early')
+      const socket = await connection(w.inbound)
+      const got: Buffer[] = []
+      const far = new Duplex({ read() {}, write: (chunk, _, callback) => callback(void got.push(chunk)) })
+      const upstream = Object.assign(far, { connecting: true })
+      socket.pipe(upstream)
+      await until(() => socket.bytesRead === 5)
+      await new Promise(resolve => setImmediate(resolve))
+      expect([socket.undecided, got.length]).toEqual([true, 0])
+      upstream.connecting = false
+      if (fails) {
+        upstream.on('error', () => {}).destroy(coded('ECONNREFUSED'))
+        expect(await closed(app)).toBe('ECONNRESET')
+      } else {
+        upstream.emit('connect')
+        await until(() => got.length === 1)
+        expect([String(got[0]), socket.undecided]).toEqual(['early', false])
+      }
+    }
+  })
+
+  test('accepted while the pipe waits, it reads at once', async () => {
+    await using w = await crowded()
+    const app = w.connect('192.0.2.1', 81)
+    app.write('early')
+    const socket = await connection(w.inbound)
+    const got: Buffer[] = []
+    const far = new Duplex({ read() {}, write: (chunk, _, callback) => callback(void got.push(chunk)) })
+    socket.pipe(Object.assign(far, { connecting: true }))
+    await until(() => socket.bytesRead === 5)
+    socket.accept()
+    await until(() => got.length === 1)
+  })
+})
+
 describe('ends and resets', () => {
   test('half-close, either side first, loses nothing', async () => {
     await using w = await world()

@@ -83,6 +83,7 @@ function run(seed: number) {
     rcvBuf: 3000 + prng.below(60_000),
     sndBuf: 3000 + prng.below(60_000),
     maxPending: 4,
+    synCookies: seed % 2 === 0,
     maxTimeWait: 5,
     timeWait: 2000,
   })
@@ -99,7 +100,7 @@ function run(seed: number) {
     const actor = new Actor(stream, prng.below(256))
     const client = clients.get(stream.connection.remotePort)
     // An old duplicate of a SYN makes a connection whose peer has gone: nothing can arrive on it. But a SYN dropped in silence comes again.
-    if (client !== undefined && !client.stream.connected) {
+    if (client !== undefined && (!client.stream.connected || stream.connection.cookie)) {
       actor.peer = client
       client.peer = actor
     }
@@ -135,20 +136,25 @@ function run(seed: number) {
     expect(stack.tcp.flows.size, 'flows').toBe(0)
     expect(stack.tcp.timeWait.size, 'TIME-WAIT').toBe(0)
     expect(stack.tcp.handshake.pending, 'pending').toBe(0)
+    expect(stack.tcp.handshake.admission.undecided, 'undecided').toBe(0)
+    expect(stack.tcp.handshake.admission.sources, 'sources').toBe(0)
     expect(stack.tcp.receiveQueued, 'receiveQueued').toBe(0)
     expect(stack.slabs.inUse, 'slabs').toBe(1)
     expect(stack.nextTimeout(), 'deadlines').toBe(Infinity)
     const { rowsIn, tcp, udp, icmp, fragments, droppedIn } = stack.stats
     expect(tcp + udp + icmp + fragments + droppedIn, 'rows in').toBe(rowsIn)
   }
+  return pair.b.stack.stats.tcpCookiesAccepted
 }
 
 test('applications do anything at any moment: every byte is right, numbers stay in order, nothing is left behind', () => {
+  let cookies = 0
   for (let seed = FIRST_SEED; seed < FIRST_SEED + SEEDS; seed++) {
     try {
-      run(seed)
+      cookies += run(seed)
     } catch (error) {
       throw new Error(`seed ${seed}: ${(error as Error).message}`, { cause: error })
     }
   }
+  expect(cookies).toBeGreaterThan(SEEDS)
 }, 60_000)

@@ -25,6 +25,19 @@ export interface StackOptions {
    * 2 s is given up; there being none, the SYN is dropped: the client repeats it.
    */
   maxPending?: number
+  /**
+   * Of these, connections of one source (an IPv4 address, an IPv6 /64), in force while other sources of its family are heard of: the
+   * applications of a host that has the NIC to itself are one source, and have all of `maxPending`. 0: a quarter of `maxPending`.
+   * `maxPending` or more: no such bound.
+   */
+  maxPendingPerSource?: number
+  /**
+   * Whether a SYN beyond these bounds is answered by a cookie (RFC 4987 §3.6), which makes a connection without the application having been
+   * asked: it can reset it only, and window scale and SACK are lost to clients without timestamps. true: always; 'auto': once SYNs have been
+   * beyond the bounds for 3 s and a quarter of the connections fell silent, as a flood's do and clients of a slow application do not; false:
+   * never. As many connections made by cookies as `maxPending` and `maxPendingPerSource` say may be undecided.
+   */
+  synCookies?: 'auto' | boolean
   /** Milliseconds until a pending connection that nobody decides on is given up, silently. */
   pendingTimeout?: number
   /** Milliseconds FIN-WAIT-2 is kept without any segment, once the application has let go of the connection. */
@@ -58,6 +71,8 @@ export const DEFAULTS = {
   sndBuf: 4 << 20,
   receiveBudget: 256 << 20,
   maxPending: 4096,
+  maxPendingPerSource: 0,
+  synCookies: 'auto',
   pendingTimeout: 60_000, // a browser gives up earlier; Linux' own SYN retries end after about 127 s
   finWait2Timeout: 60_000, // Linux tcp_fin_timeout
   userTimeout: 120_000, // RFC 1122 §4.2.3.5: R2 at least 100 s

@@ -16,7 +16,7 @@ export class Drops {
   icmp = 0
   tcpMalformed = 0
   tcpChecksum = 0
-  /** SYN beyond the bounds of pending or half-open connections. */
+  /** SYN beyond the bounds of pending or half-open connections, or answer to a cookie beyond that of undecided ones. */
   synOverflow = 0
   udpMalformed = 0
   udpChecksum = 0
@@ -69,6 +69,10 @@ export class Stats {
   tcpPawsDropped = 0
   tcpAccepted = 0
   tcpRejected = 0
+  /** SYNs answered by a cookie, connections that came of it, and ACKs meanwhile that fit no flow and no cookie. */
+  tcpCookiesSent = 0
+  tcpCookiesAccepted = 0
+  tcpCookiesBad = 0
   readonly drops = new Drops()
 
   /** Σ over the reasons for which a received row is dropped. */

@@ -6,7 +6,7 @@ import type { Writable } from 'node:stream'
 import { ByteRange } from '../memory/byte-queue.js'
 import type { Owner } from '../memory/slab.js'
 import type { RejectReason, TcpConnection } from '../tcp/connection.js'
-import { CONNECTED, ENDED, GONE_EVENT, READABLE, SYN_PENDING, WRITABLE } from '../tcp/states.js'
+import { CONNECTED, ENDED, GONE_EVENT, READABLE, WRITABLE } from '../tcp/states.js'
 import { formatAddress } from '../wire/address.js'
 import { isConnecting, whenConnected } from './connecting.js'
 import type { Driver } from './driver.js'
@@ -57,6 +57,11 @@ export class TunSocket extends NetSurface {
   readonly destination: Destination
   /** Where `destination.host` comes from. */
   hostSource: 'fake-ip' | 'dns' | 'sni' | undefined = undefined
+  /**
+   * 'pending': the SYN is answered when you accept. 'cookie': in a flood of SYNs the stack has answered it (StackOptions.synCookies); the socket
+   * is connected when you get it ('connect' follows at once), and `reject` can only reset it.
+   */
+  readonly handshake: 'pending' | 'cookie'
   /** Yours. */
   context: unknown = undefined
   /** Milliseconds without traffic after which 'timeout' is emitted; 0: never. */
@@ -82,6 +87,8 @@ export class TunSocket extends NetSurface {
     this.tcp = tcp
     this.driver = driver
     tcp.user = this
+    this.handshake = tcp.cookie ? 'cookie' : 'pending'
+    this.isConnected = tcp.cookie
     const family = tcp.v4 ? 4 : 6
     this.source = { address: formatAddress(tcp.r0, tcp.r1, tcp.r2, tcp.r3), port: tcp.remotePort, family }
     this.destination = { address: formatAddress(tcp.l0, tcp.l1, tcp.l2, tcp.l3), port: tcp.localPort, family }
@@ -91,7 +98,7 @@ export class TunSocket extends NetSurface {
 
   /** Nobody has decided yet: neither accepted nor rejected. */
   get undecided(): boolean {
-    return this.tcp.state === SYN_PENDING
+    return this.tcp.undecided
   }
 
   /** Answers the SYN. Idempotent. */
@@ -99,13 +106,15 @@ export class TunSocket extends NetSurface {
     if (this.undecided) {
       this.tcp.accept()
       this.driver.wake()
+      if (this.wantsData && this.tcp.cookie) this.pull() // it may have come meanwhile
     }
     return this
   }
 
   /**
    * Refuses: the application's connect() fails with ECONNREFUSED ('refused'), EHOSTUNREACH, ENETUNREACH, EACCES or EHOSTUNREACH
-   * ('prohibited', IPv6 and IPv4), or runs into its own time-out ('drop'). Too late for a connection already accepted: then it is reset.
+   * ('prohibited', IPv6 and IPv4), or runs into its own time-out ('drop'). Too late for a connection already accepted, or made by a cookie
+   * (`handshake`): then it is reset.
    */
   reject(reason: RejectReason = 'refused'): this {
     if (this.undecided) this.tcp.reject(reason)
@@ -236,7 +245,7 @@ export class TunSocket extends NetSurface {
     if (bits & ENDED) this.endedByPeer = true
     if (bits & (READABLE | ENDED)) {
       this.peeks.look()
-      if (this.wantsData) this.pull()
+      if (this.wantsData && !(this.undecided && this.waitingFor !== null)) this.pull()
     }
     if (bits & (WRITABLE | CONNECTED) && this.waitingWrite !== null && this.tcp.sendRoom > 0) this.written(this.waitingWrite)
     if (bits & GONE_EVENT && !this.destroyed) this.lost()

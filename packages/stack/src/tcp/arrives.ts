@@ -206,7 +206,7 @@ function updateWindow(c: TcpConnection, seg: Segment): void {
 }
 
 function establish(c: TcpConnection, seg: Segment, now: Millis): void {
-  c.tcp.handshake.halfOpen.delete(c)
+  c.tcp.handshake.admission.left(c)
   c.state = ESTABLISHED
   c.sndWnd = windowOf(c, seg)
   c.maxSndWnd = c.sndWnd
@@ -307,7 +307,7 @@ function arrivesInSynSent(c: TcpConnection, seg: Segment, slab: Slab, now: Milli
   c.rcvAdv = seqAdd(c.rcvNxt, Math.min(c.rcvSpace, 0xffff))
   if (!hasAck) {
     c.state = SYN_RECEIVED // simultaneous open, §3.5 figure 8
-    c.tcp.handshake.halfOpen.add(c)
+    c.tcp.handshake.admission.crossed(c)
     c.synDue = true
     return
   }

@@ -166,6 +166,11 @@ export class TcpConnection implements Wakeable {
   deadline: Millis = Infinity
   heapIndex = -1
 
+  /** A cookie made it: established before the application heard of it, which may not have decided yet. See admission.ts. */
+  cookie = false
+  awaited = false
+  /** SEG.SEQ + SEG.LEN of the peer's SYN: what a reset acknowledges, also text that came with it. */
+  synEnd: Seq = 0
   // While pending: when the SYN came first, last, and the largest gap between two.
   synAt: Millis = 0
   synLastAt: Millis = 0
@@ -215,15 +220,19 @@ export class TcpConnection implements Wakeable {
     this.congestion = tcp.options.congestion === 'newreno' ? new NewReno(this.smss) : new Cubic(this.smss)
   }
 
-  /** Answers a pending SYN with a SYN-ACK. */
-  accept(): void {
-    if (this.state !== SYN_PENDING) return
-    this.tcp.handshake.accept(this)
+  /** The application has neither accepted nor rejected it: its SYN is not answered, or a cookie was the answer. */
+  get undecided(): boolean {
+    return this.state === SYN_PENDING || this.awaited
   }
 
-  /** Refuses a pending connection so that the application sees the reason as its errno. */
+  /** Answers a pending SYN with a SYN-ACK. */
+  accept(): void {
+    if (this.undecided) this.tcp.handshake.accept(this)
+  }
+
+  /** Refuses a pending connection so that the application sees the reason as its errno. One that a cookie made can only be reset. */
   reject(reason: RejectReason): void {
-    if (this.state !== SYN_PENDING) return
+    if (!this.undecided) return
     this.tcp.handshake.reject(this, reason)
   }
 
@@ -296,7 +305,7 @@ export class TcpConnection implements Wakeable {
    * §2.17); else the FIN follows what is queued and the rest happens without it.
    */
   close(): void {
-    if (this.state === SYN_PENDING) return this.reject('refused')
+    if (this.undecided) return this.reject('refused')
     if (this.state === CLOSED) return this.dropReceived()
     if (this.orphan) return
     if (this.rcvQueue.length > 0 || this.state < SYN_RECEIVED) return this.reset()
@@ -308,7 +317,7 @@ export class TcpConnection implements Wakeable {
 
   /** Ends the connection at once with a reset: RFC 9293 §3.10.5 ABORT. */
   reset(): void {
-    if (this.state === SYN_PENDING) return this.reject('refused')
+    if (this.undecided) return this.reject('refused')
     this.orphan = true
     if (this.state === CLOSED) return this.dropReceived()
     this.tcp.sendReset(this)

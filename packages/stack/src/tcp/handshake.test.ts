@@ -1,4 +1,5 @@
 import { describe, expect, test } from 'vitest'
+import { fillChecksums } from '../testing/oracle.js'
 import { Script } from '../testing/script.js'
 import { printHex, printPacket } from '../wire/print.js'
 
@@ -431,4 +432,40 @@ describe('active open', () => {
     expect(t.events).toEqual(['gone'])
     expect(t.stack.tcp.flows.size).toBe(0)
   })
+})
+
+describe('RFC 6528: initial sequence numbers', () => {
+  /** ISS of a connection from `port` after `ms`, of a stack with the secrets of `seed`. */
+  function iss(ms: number, port: number, seed: number) {
+    const t = new Script({ seed, start: 1000 + ms })
+    t.recv('R 1:1') // a turn, so that the stack knows the time
+    const words = (n: number): [number, number, number, number] => [0, 0, 0xffff, n]
+    const c = t.stack.connect(words(1), 80, words(2), port)
+    return c === null ? 0 : c.iss
+  }
+  test('those of a flow follow a clock of 4 µs, also where it wraps', () => {
+    const first = iss(0, 1, 1)
+    for (const ms of [1, 1000, 86_400_000, 3 * 365 * 86_400_000]) expect((iss(ms, 1, 1) - first) | 0).toBe(((ms * 250) % 4294967296) | 0)
+  })
+  test('other flows and other secrets have others', () => {
+    const all = new Set<number>()
+    for (let port = 1; port <= 50; port++) for (let seed = 1; seed <= 4; seed++) all.add(iss(0, port, seed))
+    expect(all.size).toBe(200)
+  })
+})
+
+test('RFC 1122 §3.2.1.3: a segment from its own destination (LAND) is dropped, whatever its ports', () => {
+  for (const v6 of [false, true]) {
+    const t = new Script({ v6 })
+    t.recv(SYN)
+    t.drainSent()
+    const packet = new Uint8Array(v6 ? 60 : 40)
+    const at = v6 ? 40 : 20
+    packet.set(v6 ? [0x60, 0, 0, 0, 0, 20, 6, 64] : [0x45, 0, 0, 40, 0, 0, 0, 0, 64, 6])
+    packet.fill(10, v6 ? 8 : 12, at)
+    packet.set([0, 80, 0, 80, 0, 0, 0, 1, 0, 0, 0, 0, 0x50, 2, 255, 255], at)
+    t.inject(fillChecksums(packet))
+    t.sentNothing()
+    expect([t.events.length, t.stack.stats.drops.martian]).toEqual([1, 1])
+  }
 })

@@ -88,7 +88,7 @@ describe('SACK blocks (RFC 2018)', () => {
     t.sent('A 1:1 ack 1001 <sack 1101:1301>')
     t.recv('PA 1401:1501 ack 1')
     t.sent('A 1:1 ack 1001 <sack 1401:1501 1101:1301>')
-    t.recv('PA 1151:1451 ack 1')
+    t.recv('PA 1301:1401 ack 1')
     t.sent('A 1:1 ack 1001 <sack 1101:1501>')
     t.recv('PA 1001:1101 ack 1')
     t.sent('A 1:1 ack 1501 <>')

@@ -139,7 +139,7 @@ function writeSynOptions(c: TcpConnection, view: DataView, at: number, now: Mill
   return option
 }
 
-/** A segment without text that belongs to no connection object: a reset, TIME-WAIT's ACKs. One reused record, named as it travels. */
+/** A segment without text that belongs to no connection object: a reset, TIME-WAIT's ACKs, a cookie. One reused record, named as it travels. */
 export class LoneSegment {
   v4 = true
   s0 = 0
@@ -159,17 +159,27 @@ export class LoneSegment {
   hasTimestamps = false
   tsVal = 0
   tsEcr = 0
+  /** With a SYN; 0: none, and none of the two below. */
+  mss = 0
+  sackPermitted = false
+  wndShift = -1
 }
 
 /** Writes it with complete checksums into view[at…); answers its length. */
 export function writeLoneSegment(view: DataView, at: number, p: LoneSegment): number {
   const ipBytes = p.v4 ? IPV4_HEADER : IPV6_HEADER
   const tcpAt = at + ipBytes
-  const tcpBytes = TCP_HEADER + (p.hasTimestamps ? TIMESTAMP_OPTION : 0)
+  let option = tcpAt + TCP_HEADER
+  if (p.mss > 0) {
+    option = writeMss(view, option, p.mss)
+    if (p.sackPermitted) option = writeSackPermitted(view, option)
+    if (p.wndShift >= 0) option = writeWindowScale(view, option, p.wndShift)
+  }
+  if (p.hasTimestamps) option = writeTimestamps(view, option, p.tsVal, p.tsEcr)
+  const tcpBytes = option - tcpAt
   if (p.v4) writeIpv4(view, at, ipBytes + tcpBytes, PROTO_TCP, p.s3, p.d3)
   else writeIpv6(view, at, tcpBytes, PROTO_TCP, p.s0, p.s1, p.s2, p.s3, p.d0, p.d1, p.d2, p.d3)
   writeTcpHeader(view, tcpAt, p.srcPort, p.dstPort, p.seq, p.ack, tcpBytes, p.flags, p.wnd)
-  if (p.hasTimestamps) writeTimestamps(view, tcpAt + TCP_HEADER, p.tsVal, p.tsEcr)
   const pseudo = pseudoSum(p.v4, p.s0, p.s1, p.s2, p.s3, p.d0, p.d1, p.d2, p.d3, PROTO_TCP, tcpBytes)
   view.setUint16(tcpAt + TCP_CSUM_OFFSET, ~sumBytes(view, tcpAt, tcpAt + tcpBytes, pseudo) & 0xffff)
   return ipBytes + tcpBytes

@@ -6,7 +6,7 @@ import type { DeadlineHeap, Wakeable } from '../memory/deadline-heap.js'
 import { FlowTable } from '../memory/flow-table.js'
 import type { PacketBatch } from '../memory/packet-batch.js'
 import type { Millis, Slab, SlabPool } from '../memory/slab.js'
-import type { StackOptions } from '../options.js'
+import { RCV_WND_SHIFT, type StackOptions } from '../options.js'
 import type { Replies } from '../replies.js'
 import type { Stats } from '../stats.js'
 import { Offender, type TooBig } from '../wire/icmp.js'
@@ -14,13 +14,14 @@ import { IPV4_HEADER, IPV6_HEADER, type IpPacket } from '../wire/ip.js'
 import { ACK, FIN, RST, type Segment, SYN, segLen, TCP_HEADER } from '../wire/tcp.js'
 import { arrives } from './arrives.js'
 import type { TcpConnection } from './connection.js'
-import { Handshake, updateSmss } from './handshake.js'
+import { Handshake, offeredMss, updateSmss } from './handshake.js'
 import { takePathMtu } from './path-mtu.js'
 import { windowField } from './receiver.js'
 import { LoneSegment, writeLoneSegment } from './segment.js'
 import { output as emitDue } from './sender.js'
 import { seqAdd } from './seq.js'
-import { CLOSED, GONE_EVENT, SYN_PENDING } from './states.js'
+import { CLOSED, GONE_EVENT, SYN_RECEIVED } from './states.js'
+import { stampOptions } from './syn-cookies.js'
 import { mayReuse, TimeWaitEntry, TimeWaitTable } from './time-wait.js'
 
 /** Windows opened in one poll once the receive queues are within their budget again. */
@@ -114,16 +115,24 @@ export class Tcp {
     this.flows.setKey(ip.s0, ip.s1, ip.s2, ip.s3, ip.d0, ip.d1, ip.d2, ip.d3, seg.srcPort, seg.dstPort)
     const c = this.flows.find()
     if (c !== undefined) {
-      arrives(c, seg, slab, now)
+      if (c.state <= SYN_RECEIVED && this.handshake.crossesCookie(c, seg, now)) this.again = true
+      else arrives(c, seg, slab, now)
       if (!this.again) return
       this.again = false
       this.flows.setKey(ip.s0, ip.s1, ip.s2, ip.s3, ip.d0, ip.d1, ip.d2, ip.d3, seg.srcPort, seg.dstPort)
-      return this.handshake.syn(ip, seg, now)
     }
     if (this.timeWait.size > 0 && this.arrivesInTimeWait(ip, seg, now)) return
     if (seg.flags & RST) return // §3.10.7.1 and .2: never answered
-    if (seg.flags & ACK || !(seg.flags & SYN) || seg.flags & FIN) return this.refuse(ip, seg)
-    this.handshake.syn(ip, seg, now)
+    if ((seg.flags & (SYN | ACK | FIN)) === SYN) this.handshake.syn(ip, seg, now)
+    else if ((seg.flags & (SYN | ACK)) === ACK) this.acknowledges(ip, seg, slab, now)
+    else this.refuse(ip, seg)
+  }
+
+  /** An ACK for a flow we do not know: for a cookie, or for nothing. */
+  private acknowledges(ip: IpPacket, seg: Segment, slab: Slab, now: Millis): void {
+    const c = this.handshake.fromCookie(ip, seg, now)
+    if (c === 'unknown') this.refuse(ip, seg)
+    else if (c !== 'later') arrives(c, seg, slab, now)
   }
 
   /** §3.10.7.4 as far as it concerns TIME-WAIT. True: the segment is dealt with. */
@@ -131,14 +140,19 @@ export class Tcp {
     this.timeWait.key.set(this.flows.key)
     if (!this.timeWait.find(this.waiting)) return false
     if (seg.flags & RST) return true // RFC 1337
-    if (seg.flags & SYN && !(seg.flags & ACK) && mayReuse(this.waiting, seg.seq, seg.hasTimestamps, seg.tsVal)) {
+    const opens = (seg.flags & (SYN | ACK | FIN)) === SYN
+    if (opens && mayReuse(this.waiting, seg.seq, seg.hasTimestamps, seg.tsVal)) {
+      if (!this.handshake.syn(ip, seg, now, this.waiting)) return true // it comes again, and finds the same
+      this.timeWait.key.set(this.flows.key)
       this.timeWait.delete()
-      return false
+      return true
     }
     const w = this.waiting
     // What both sides' TIME-WAITs would tell each other for ever: nothing new, in place.
     if (segLen(seg) === 0 && seg.seq === w.rcvNxt) return true
-    if (seg.flags & FIN) this.timeWait.renew(now + this.options.timeWait) // the FIN again: our ACK was lost, 2 MSL anew
+    // The FIN again, and no other: our ACK was lost, 2 MSL anew.
+    const again = (seg.flags & (SYN | FIN)) === FIN && seqAdd(seg.seq, segLen(seg)) === w.rcvNxt
+    if (again) this.timeWait.renew(now + this.options.timeWait)
     const p = this.answerTo(ip, seg)
     p.seq = w.sndNxt
     p.ack = w.rcvNxt
@@ -167,6 +181,27 @@ export class Tcp {
     this.sendLone()
   }
 
+  /** A SYN for which there is no room: a SYN-ACK that remembers it for us. RFC 4987 §3.6; the flow's key is set. */
+  replyCookie(ip: IpPacket, seg: Segment, now: Millis): void {
+    const { cookies } = this.handshake
+    const { key } = this.flows
+    const p = this.answerTo(ip, seg)
+    const ownMss = this.ownMss(ip.v4)
+    p.seq = cookies.make(key, seg.seq, offeredMss(seg, ip.v4), ownMss, now)
+    p.ack = seqAdd(seg.seq, 1)
+    p.flags = SYN | ACK
+    p.wnd = Math.min(this.options.rcvBuf, 0xffff)
+    p.mss = ownMss
+    // Without timestamps nothing remembers the other options, so they are not agreed on.
+    p.hasTimestamps = seg.hasTimestamps
+    p.sackPermitted = seg.hasTimestamps && seg.sackPermitted && this.options.sack
+    p.wndShift = seg.hasTimestamps && seg.wndShift >= 0 ? RCV_WND_SHIFT : -1
+    p.tsVal = stampOptions((Math.floor(now) + cookies.tsOffset(key)) | 0, seg.wndShift, p.sackPermitted)
+    p.tsEcr = seg.tsVal
+    this.stats.tcpCookiesSent++
+    this.sendLone()
+  }
+
   private answerTo(ip: IpPacket, seg: Segment): LoneSegment {
     const p = this.lone
     p.v4 = ip.v4
@@ -189,6 +224,7 @@ export class Tcp {
     const at = own ? this.replies.ownRoom : this.replies.room
     if (at < 0) this.stats.drops.replyOverflow++
     else this.replies.add(writeLoneSegment(this.replies.view, at, this.lone))
+    this.lone.mss = 0
   }
 
   /** A segment without text from `c`, outside its stream of rows. `own`: we wanted it, no stranger caused it. */
@@ -232,10 +268,10 @@ export class Tcp {
     return this.flows.key
   }
 
-  /** Opens a connection towards the NIC; null if the flow is in use. */
+  /** Opens a connection towards the NIC; false if the flow is in use, TIME-WAIT included: RFC 9293 §3.10.1. */
   open(c: TcpConnection): boolean {
-    this.keyOf(c)
-    if (this.flows.find() !== undefined) return false
+    this.timeWait.key.set(this.keyOf(c))
+    if (this.flows.find() !== undefined || this.timeWait.find(this.waiting)) return false
     this.flows.add(c)
     this.handshake.open(c)
     return true
@@ -303,8 +339,8 @@ export class Tcp {
   /** Forgets a connection. What it received can still be read. */
   remove(c: TcpConnection, error: string): void {
     if (c.state === CLOSED) return
-    if (c.state === SYN_PENDING) this.handshake.pending--
-    this.handshake.halfOpen.delete(c)
+    this.handshake.admission.left(c)
+    this.handshake.admission.decided(c)
     this.held.delete(c)
     c.state = CLOSED
     c.error = error

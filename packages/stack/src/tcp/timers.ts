@@ -6,7 +6,7 @@ import type { TcpConnection } from './connection.js'
 import { suspectBlackHole } from './path-mtu.js'
 import { reorderTimeout, retransmissionTimeout } from './recovery.js'
 import { persistTimeout } from './sender.js'
-import { ESTABLISHED, FIN_WAIT_2, SYN_PENDING, SYN_RECEIVED, SYN_SENT } from './states.js'
+import { ESTABLISHED, FIN_WAIT_2, SYN_RECEIVED, SYN_SENT } from './states.js'
 import { armTailProbe, tailProbeTimeout } from './tail-loss.js'
 
 /** SYN or SYN-ACK sent again at most this often: about 31 s, Linux tcp_synack_retries. */
@@ -94,7 +94,7 @@ function keepAlive(c: TcpConnection, now: Millis): void {
 
 function lifeOver(c: TcpConnection): void {
   c.lifeAt = Infinity
-  if (c.state === SYN_PENDING) c.tcp.handshake.giveUp(c)
+  if (c.undecided) c.tcp.handshake.giveUp(c)
   else if (c.state === FIN_WAIT_2) c.tcp.remove(c, '')
 }
 
