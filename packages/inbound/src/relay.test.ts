@@ -171,7 +171,7 @@ describe('bytes', () => {
     w.inbound.on('connection', async socket => {
       socket.pause()
       await once(socket, 'readable')
-      await until(() => socket.bytesRead === data.length)
+      await until(() => socket.bytesRead >= 128 * 1024) // the window is shut: a buffer that nobody reads does not grow
       expect(socket.readableLength).toBeGreaterThan(0)
       await relay(socket, stranger)
     })

@@ -296,9 +296,10 @@ describe('streams', () => {
     for (let n = 0; n < data.length; n += got.at(-1)!.length) got.push((await reader.read()).value!)
     expect(Buffer.concat(got).equals(data)).toBe(true)
     const writer = writable.getWriter()
+    const back = readAll(app) // it resolves when the data is queued, which is more than a buffer holds
     await writer.write(data)
     await writer.close()
-    expect((await readAll(app)).equals(data)).toBe(true)
+    expect((await back).equals(data)).toBe(true)
     expect((await reader.read()).done).toBe(true)
   })
 
