@@ -39,9 +39,15 @@ export function decayed(cwnd: number, smss: number, idle: Millis, rto: Millis): 
  * Slow start: byte counting with L unbounded: one ACK of a whole batch stands for all its segments (RFC 3465 §2.3 says 2 · SMSS, made for
  * ACKs that were lost; here the kernel and we both acknowledge once per batch).
  */
-export function slowStart(cwnd: number, acked: number): number {
-  return Math.min(cwnd + acked, CWND_MAX)
+export function slowStart(cwnd: number, acked: number, ssthresh: number): number {
+  return Math.min(cwnd + acked, ssthresh) // one ACK of much must not carry it beyond
 }
+
+/**
+ * What was in the network when a loss was seen. RFC 5681 (4) says FlightSize; while reordering was waited for, text that the peer holds already
+ * let new text out, and FlightSize has grown beyond the window.
+ */
+export const inNetwork = (cwnd: number, flight: number): number => Math.min(cwnd, flight)
 
 /** A window that was not filled says nothing about the path (RFC 7661 §4.3): it does not grow. */
 export const filled = (cwnd: number, flight: number): boolean => flight * 2 >= cwnd

@@ -2,7 +2,7 @@
 // Slow start is RFC 5681's: HyStart++ (§4.10) reads congestion from delays, which on a NIC of ours are the process's own.
 
 import type { Millis } from '../memory/slab.js'
-import { type Congestion, CWND_MAX, decayed, filled, initialWindow, slowStart } from './congestion.js'
+import { type Congestion, CWND_MAX, decayed, filled, initialWindow, inNetwork, slowStart } from './congestion.js'
 
 const C = 0.4 // segments/s³ (§5, §4.1.2)
 const BETA = 0.7 // (§4.6)
@@ -35,7 +35,7 @@ export class Cubic implements Congestion {
   onAck(acked: number, flight: number, now: Millis, srtt: Millis): void {
     this.fresh = false
     if (!filled(this.cwnd, flight)) return
-    if (this.cwnd < this.ssthresh) this.cwnd = slowStart(this.cwnd, acked)
+    if (this.cwnd < this.ssthresh) this.cwnd = slowStart(this.cwnd, acked, this.ssthresh)
     else this.avoid(acked, now, srtt)
   }
 
@@ -87,7 +87,7 @@ export class Cubic implements Congestion {
     prior.wEst = wEst
     prior.cwndPrior = cwndPrior
     this.cwndPrior = cwnd
-    this.ssthresh = Math.max(flight * BETA, 2 * this.smss) // (§4.6)
+    this.ssthresh = Math.max(inNetwork(cwnd, flight) * BETA, 2 * this.smss) // (§4.6)
     this.epochAt = Number.NaN
   }
 

@@ -1,7 +1,7 @@
 // Owns: Reno's window: slow start, congestion avoidance, halving. RFC 5681 §3.1.
 
 import type { Millis } from '../memory/slab.js'
-import { type Congestion, CWND_MAX, decayed, filled, initialWindow, slowStart } from './congestion.js'
+import { type Congestion, CWND_MAX, decayed, filled, initialWindow, inNetwork, slowStart } from './congestion.js'
 
 export class NewReno implements Congestion {
   readonly name = 'newreno'
@@ -21,7 +21,7 @@ export class NewReno implements Congestion {
   onAck(acked: number, flight: number): void {
     this.fresh = false
     if (!filled(this.cwnd, flight)) return
-    if (this.cwnd < this.ssthresh) this.cwnd = slowStart(this.cwnd, acked)
+    if (this.cwnd < this.ssthresh) this.cwnd = slowStart(this.cwnd, acked, this.ssthresh)
     else this.cwnd = Math.min(this.cwnd + Math.max(1, (this.smss * acked) / this.cwnd), CWND_MAX)
   }
 
@@ -29,7 +29,7 @@ export class NewReno implements Congestion {
     this.fresh = false
     this.priorCwnd = this.cwnd
     this.priorSsthresh = this.ssthresh
-    this.ssthresh = Math.max(flight / 2, 2 * this.smss) // RFC 5681 (4)
+    this.ssthresh = Math.max(inNetwork(this.cwnd, flight) / 2, 2 * this.smss) // RFC 5681 (4)
   }
 
   onTimeout(flight: number): void {

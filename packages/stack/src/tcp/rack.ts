@@ -59,7 +59,6 @@ export class Rack {
 
   /** §6.2 step 4: the peer got something twice: the window was too narrow. */
   duplicated(c: TcpConnection): void {
-    this.reorderingSeen = true
     if (this.inDsackRound && seqLt(c.sndUna, this.dsackRound)) return
     this.inDsackRound = true
     this.dsackRound = c.sndNxt

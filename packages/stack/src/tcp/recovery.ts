@@ -34,7 +34,7 @@ export function takeAck(c: TcpConnection, seg: Segment, plain: boolean, now: Mil
   if (c.sackOk) {
     if (seg.sackCount > 0) duplicated = takeSacks(c, seg)
   } else countDuplicates(c, acked, flight, plain)
-  if (acked > 0) measure(c)
+  if (acked > 0) measure(c, flight)
   if (c.tailProbe !== NO_PROBE && tailAcknowledged(c, seg, duplicated, plain)) {
     c.congestion.onLoss(flight, now)
     c.congestion.cwnd = c.congestion.ssthresh
@@ -114,10 +114,10 @@ function countDuplicates(c: TcpConnection, acked: number, flight: number, plain:
 }
 
 /** RFC 6298 §3–4. A turn that was stalled measured the process, not the path: no sample. */
-function measure(c: TcpConnection): void {
+function measure(c: TcpConnection, flight: number): void {
   if (c.tcp.stalled) return
   if (Number.isNaN(delivery.rtt)) c.rtt.settle()
-  else c.rtt.sample(delivery.rtt)
+  else c.rtt.sample(delivery.rtt, Math.max(1, Math.ceil(flight / (2 * c.smss))))
 }
 
 /** The handshake's round trip. `synSentAt` NaN: the SYN went twice (Karn). */
@@ -165,8 +165,9 @@ function beginEpisode(c: TcpConnection): void {
   c.recover = c.sndNxt
   c.undoable = c.tcp.options.undo
   c.undoMarker = c.sndUna
-  c.undoBytes = 0
-  c.resentAt = Number.NaN
+  // Copies of the episode before may still be out: what they bring proves nothing.
+  c.undoBytes = c.scoreboard.rexmit
+  if (c.undoBytes === 0) c.resentAt = Number.NaN
   c.tailProbe = NO_PROBE
   c.tailDue = false
   c.tailAt = Infinity
