@@ -232,3 +232,17 @@ test('all connections reset at once: every peer is told, not the first 512 only'
   expect(streams.filter(s => s.error === 'ECONNRESET').length).toBe(700)
   expect(pair.b.stack.stats.drops.replyOverflow).toBe(0)
 })
+
+test('idle connections have no deadline: a thousand of them, as a hundred thousand, cost no CPU', () => {
+  const pair = new Pair()
+  const streams = Array.from({ length: 1000 }, () => pair.connect())
+  for (const stream of streams) stream.write(new Uint8Array(100))
+  expect(pair.until(() => pair.b.accepted.length === 1000 && pair.b.accepted.every(s => s.receivedBytes === 100))).toBe(true)
+  pair.clock.advance(1000)
+  for (const { stack } of [pair.a, pair.b]) {
+    expect(stack.tcp.flows.size).toBe(1000)
+    expect(stack.nextTimeout()).toBe(Infinity)
+    expect((stack as unknown as { heap: { size: number } }).heap.size).toBe(0)
+  }
+  expect(pair.clock.next()).toBe(Infinity) // nor does a driver's timer tick
+})
