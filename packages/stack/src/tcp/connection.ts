@@ -70,6 +70,8 @@ export class TcpConnection implements Wakeable {
 
   /** Unacknowledged and unsent bytes. Its head is at SND.UNA. */
   readonly sndQueue = new ByteQueue()
+  /** `send` has answered false: the application waits for WRITABLE. */
+  full = false
   /** The application has ended its side: a FIN follows the queue. */
   finQueued = false
   /** It was sent at least once: SND.NXT counts it. */
@@ -260,7 +262,8 @@ export class TcpConnection implements Wakeable {
     if (owner) this.sndQueue.push(bytes, start, end, owner)
     else this.sndQueue.copy(bytes, start, end)
     this.tcp.output(this)
-    return this.sndQueue.length < this.sndLimit
+    this.full = this.sndQueue.length >= this.sndLimit
+    return !this.full
   }
 
   /** Ends our side: a FIN follows what is queued. */

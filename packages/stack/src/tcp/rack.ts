@@ -88,8 +88,8 @@ export class Delivery {
   original = false
   /** Round trip of the oldest segment it acknowledges in order; NaN: it cannot be told. */
   rtt: Millis = Number.NaN
-  /** Among them is one that was sent again: maybe the others waited for it. */
-  private resent = false
+  /** Among what it acknowledges in order is something that was sent again: maybe the rest waited for that. */
+  resent = false
   /** RACK.fack before it: its blocks are in no order of time. */
   private fack: Seq = 0
   private c!: TcpConnection

@@ -219,6 +219,24 @@ describe('taken back: what was no loss leaves the window as it was', () => {
     expect(t.connection.phase).toBe(LOSS) // it overtook: the rest is lost indeed
     expect(sent(t)[0]).toBe('A 1001:2001')
   })
+  test('F-RTO without SACK: what waited for the copy proves nothing; what comes behind it does (RFC 5682 §2.1)', () => {
+    const t = flight({ peer: 'mss 1000' })
+    t.write(10_000)
+    t.advance(900)
+    t.drainSent()
+    t.recv('A 1001:1001 ack 5001') // the first was lost, the others had arrived
+    expect(t.connection.phase).toBe(LOSS)
+    expect(sent(t)).toEqual(['A 10001:11001', 'A 11001:12001'])
+    t.recv('A 1001:1001 ack 5001')
+    expect(t.connection.phase).toBe(LOSS)
+    expect(sent(t)[0]).toBe('A 5001:6001')
+    const u = flight({ peer: 'mss 1000' })
+    u.advance(900)
+    u.drainSent()
+    u.recv('A 1001:1001 ack 1001')
+    u.recv('A 1001:1001 ack 2001')
+    expect([u.connection.phase, u.stack.stats.tcpSpuriousTimeouts]).toEqual([LOSS, 0]) // nothing new could be sent, so nothing was proved
+  })
   test('with undo off none of it is taken back', () => {
     const t = flight({ stack: { undo: false } })
     t.recv('A 1001:1001 ack 1 <sack 1001:5001>')

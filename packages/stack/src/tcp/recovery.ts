@@ -55,7 +55,6 @@ export function takeAck(c: TcpConnection, seg: Segment, plain: boolean, now: Mil
 /** SND.UNA moves: takes the bytes out of the queue and restarts the timer. */
 function advance(c: TcpConnection, ack: number, now: Millis): void {
   const data = Math.min(seqDiff(ack, c.sndUna), c.sndQueue.length) // the rest is our FIN
-  const wasFull = c.sndQueue.length >= c.sndLimit
   c.scoreboard.acknowledged(ack, delivery)
   if (data > 0) c.sndQueue.discard(data)
   c.sndUna = ack
@@ -72,7 +71,10 @@ function advance(c: TcpConnection, ack: number, now: Millis): void {
     c.rexmitAt = now + c.rtt.rto // (5.3)
     c.unansweredSince = now
   }
-  if (data > 0 && (wasFull || c.sndQueue.length < c.sndLimit >> 1)) c.happened(WRITABLE)
+  if (data > 0 && c.sndQueue.length < (c.full ? c.sndLimit : c.sndLimit >> 1)) {
+    c.full = false
+    c.happened(WRITABLE)
+  }
 }
 
 /** RFC 2018 §5; RFC 2883 §4: a first block of what is acknowledged already, or inside the second, tells of a duplicate. True: it does. */
@@ -204,7 +206,9 @@ function reduce(c: TcpConnection, safe: boolean): void {
 function timedOut(c: TcpConnection, seg: Segment, acked: number, flight: number, now: Millis): void {
   c.rexmitHeld = false
   // RFC 5682 §3.1 step 3b: what was never sent again arrives, so it was on its way. And Eifel, and DSACK.
-  if ((c.frto && delivery.original && c.undoable) || (acked > 0 && needless(c, seg))) {
+  // Without SACK what went again may have brought the acknowledgment of what had come before.
+  const original = delivery.original && (c.sackOk || !delivery.resent)
+  if ((c.frto && original && c.undoable) || (acked > 0 && needless(c, seg))) {
     c.tcp.stats.tcpSpuriousTimeouts++
     return undo(c)
   }

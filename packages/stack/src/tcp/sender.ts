@@ -78,7 +78,8 @@ function sendData(c: TcpConnection, tx: PacketBatch, now: Millis): boolean {
     const flight = seqDiff(c.sndNxt, c.sndUna)
     if (flight === 0 && !fresh) restartIdle(c, now)
     // A tail loss probe goes out beyond the congestion window: RFC 8985 §7.3.
-    const cwnd = Math.floor(c.congestion.cwnd) - pipeOf(c)
+    let cwnd = Math.floor(c.congestion.cwnd) - pipeOf(c)
+    if (c.rexmitHeld) cwnd = Math.min(cwnd, 2 * c.smss - seqDiff(c.sndNxt, c.recover)) // RFC 5682 §2.1 (2b)
     const length = segmentLength(c, remaining, Math.min(c.sndWnd - flight, c.tailDue ? Math.max(cwnd, c.smss) : cwnd))
     const fin = finLeft && length === remaining && c.sndWnd > flight + length // it takes no room in the network
     if (length === 0 && !fin) {
@@ -154,8 +155,9 @@ function resendLost(c: TcpConnection, tx: PacketBatch, now: Millis): boolean {
     let room = Math.floor(c.congestion.cwnd) - pipeOf(c)
     if (c.rexmitDue) room = Math.max(room, c.smss)
     else if (room < Math.min(left, c.smss)) return true
-    // The peer has taken its window back (RFC 9293 §3.8.6): only the first segment may ask whether it is open again.
-    const wnd = start === c.sndUna ? Math.max(c.sndWnd, c.smss) : seqDiff(seqAdd(c.sndUna, c.sndWnd), start)
+    // Not into a window that the peer has taken back (RFC 9293 §3.8.6); if nothing is left of it, the first segment asks for it.
+    let wnd = seqDiff(seqAdd(c.sndUna, c.sndWnd), start)
+    if (wnd <= 0 && start === c.sndUna) wnd = c.smss
     if (wnd <= 0) return true
     const most = superSegments(c) ? Math.max(c.smss, room - (room % c.smss)) : c.smss
     if (emitted === QUANTUM || !tx.hasRoom(MAX_PIECES)) return false
