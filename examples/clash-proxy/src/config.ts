@@ -3,6 +3,7 @@
 import { clashBoolean, type Diagnostic, type DnsOptions, formatPath, type LoadedConfig, loadConfig, type TunOptions } from '@tun/config'
 import { z } from 'zod'
 import { LEVELS, type Level } from './log.js'
+import { PING_MODES, type PingMode } from './pings.js'
 import { type Problem, Problems } from './problems.js'
 import { type ProxyNeeds, readGroups, readProxies, type Target, type Targets } from './proxies.js'
 import { MODES, type Mode } from './router.js'
@@ -14,6 +15,7 @@ export interface Config {
   mode: Mode
   level: Level
   ipv6: boolean
+  icmp: PingMode
   targets: Targets
   /** Where a key stands: some errors come only when the TUN is opened. */
   locate: LoadedConfig['locate']
@@ -50,6 +52,7 @@ export function readConfig(text: string, file: string, needs: ProxyNeeds): Confi
       mode: word(MODES, 'rule'),
       'log-level': word(LEVELS, 'info'),
       ipv6: clashBoolean.default(true),
+      icmp: ownWord(PING_MODES, 'reject'),
     },
   })
 
@@ -68,6 +71,7 @@ export function readConfig(text: string, file: string, needs: ProxyNeeds): Confi
     mode: sections.mode,
     level: sections['log-level'],
     ipv6: sections.ipv6,
+    icmp: sections.icmp,
     targets,
     rules,
     locate: loaded.locate,
@@ -95,5 +99,15 @@ function word<const T extends readonly string[]>(words: T, fallback: T[number]) 
     const text = typeof value === 'string' ? value.toLowerCase() : undefined
     if (text === 'script') context.addIssue({ code: 'custom', message: `'script' is not supported; use one of ${words.join(', ')}` })
     return words.find(word => word === text) ?? fallback
+  })
+}
+
+/** The same for a key of ours, of which nobody else has refused any word. */
+function ownWord<const T extends readonly string[]>(words: T, fallback: T[number]) {
+  return z.unknown().transform((value, context): T[number] => {
+    if (value === undefined) return fallback
+    const known = words.find(word => word === (typeof value === 'string' ? value.toLowerCase() : undefined))
+    if (known === undefined) context.addIssue({ code: 'custom', message: `expected one of ${words.join(', ')}` })
+    return known ?? fallback
   })
 }

@@ -8,6 +8,7 @@ import { createTunInbound, direct, type Lookup, relay, relayDatagrams, TunError,
 import { parseArgs, USAGE } from './args.js'
 import { type Config, readConfig } from './config.js'
 import { createLog, type Log } from './log.js'
+import { answerPing } from './pings.js'
 import { Router } from './router.js'
 
 /** Set by tsup from package.json. */
@@ -98,6 +99,7 @@ async function start(name: string, file: string): Promise<void> {
     const { source } = flow
     relayDatagrams(flow, to => router.routeDatagrams(source, to), { failed: (error, to) => router.datagramsFailed(source, to, error) })
   })
+  inbound.on('icmp', ping => answerPing(config.icmp, ping))
   // Options are checked there as well; what the file was told already is not said twice.
   inbound.on('warning', message => config.warnings.some(told => message.includes(told.message)) || log.warning?.(message))
   inbound.on('error', error => log.error?.(describe(error).join('; ')))

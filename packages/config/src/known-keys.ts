@@ -123,7 +123,6 @@ export const TUN_KEYS: Readonly<Record<string, Kind>> = {
   'include-android-user': 'list',
   'include-package': 'list',
   'exclude-package': 'list',
-  'endpoint-independent-nat': 'boolean',
   'disable-icmp-forwarding': 'boolean',
   'gso-max-size': 'number',
   'iproute2-table-index': 'number',

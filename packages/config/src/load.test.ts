@@ -4,6 +4,9 @@ import { z } from 'zod'
 import { ConfigError, formatDiagnostic } from './diagnostics.js'
 import { type LoadOptions, loadConfig, parseDns, parseTun } from './load.js'
 
+/** Keys of `tun:` whose defaults these files leave alone. */
+const rest = { 'udp-filter': 'endpoint-independent', multicast: false }
+
 const FULL = `mode: rule
 mixed-port: 7890
 tun:
@@ -60,7 +63,15 @@ describe('a good file', () => {
   test('becomes typed options and says nothing', () => {
     const { tun, dns, sections, warnings } = loadConfig(FULL, OPTIONS)
     expect(warnings).toEqual([])
-    expect(tun).toEqual({ enable: true, 'device-url': 'dev://tun0', 'dns-listen': '0.0.0.0:53', mtu: 1500, gso: false, 'udp-timeout': 300 })
+    expect(tun).toEqual({
+      enable: true,
+      'device-url': 'dev://tun0',
+      'dns-listen': '0.0.0.0:53',
+      mtu: 1500,
+      gso: false,
+      'udp-timeout': 300,
+      ...rest,
+    })
     expect(dns).toEqual({
       enable: true,
       ipv6: true,
@@ -82,7 +93,7 @@ describe('a good file', () => {
   test('has defaults for everything, and keys without values are as good as absent', () => {
     const { tun, dns, warnings } = loadConfig('tun:\ndns:\n  nameserver:\n  fake-ip-filter:\n')
     expect(warnings).toEqual([])
-    expect(tun).toEqual({ enable: false, gso: true, 'udp-timeout': 300 })
+    expect(tun).toEqual({ enable: false, gso: true, 'udp-timeout': 300, ...rest })
     expect(dns).toMatchObject({ enable: false, ipv6: false, 'fake-ip-range': '198.18.0.1/16', nameserver: [] })
   })
 
@@ -101,6 +112,24 @@ describe('a good file', () => {
     expect(places).toEqual(['3:5', '4:21', '1:11', '5:1', '3:3', '1:1'])
     expect([['b', 1, 'y', 1], ['b', 1, 'x'], ['b', 1], ['nowhere']].map(written)).toEqual(['033', '1', undefined, undefined])
   })
+})
+
+test("Clash's endpoint-independent-nat chooses the filter; our own key goes before it, and a contradiction is told", () => {
+  const filterOf = (tun: object) => {
+    const warnings: string[] = []
+    const parsed = parseTun({ 'device-url': 'fd://3', ...tun }, { onWarning: warning => warnings.push(formatDiagnostic(warning)) })
+    return [parsed['udp-filter'], ...warnings]
+  }
+  expect(filterOf({})).toEqual(['endpoint-independent'])
+  expect(filterOf({ 'endpoint-independent-nat': true })).toEqual(['endpoint-independent'])
+  expect(filterOf({ 'endpoint-independent-nat': 'off' })).toEqual(['address-and-port-dependent'])
+  expect(filterOf({ 'endpoint-independent-nat': false, 'udp-filter': 'address-dependent' })).toEqual(['address-dependent'])
+  expect(filterOf({ 'endpoint-independent-nat': true, 'udp-filter': 'address-dependent' })).toEqual([
+    'address-dependent',
+    "warning: tun.endpoint-independent-nat: 'udp-filter: address-dependent' is there as well and is taken: remove one of them",
+  ])
+  expect(() => filterOf({ 'endpoint-independent-nat': 1 })).toThrow('tun.endpoint-independent-nat: expected true or false, got 1')
+  expect(() => filterOf({ 'udp-filter': 'symmetric' })).toThrow('tun.udp-filter')
 })
 
 describe('errors', () => {
@@ -382,6 +411,7 @@ describe('plain objects', () => {
       'device-url': 'fd://3',
       gso: true,
       'udp-timeout': 5,
+      ...rest,
     })
     expect(warnings[0]).toBe("warning: tun.stak: unknown key: did you mean 'stack'?")
     expect(() => parseTun({ mtu: '1500', gso: 2 })).toThrow(

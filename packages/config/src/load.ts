@@ -5,7 +5,7 @@ import { type Diagnostic, formatPath, NOWHERE, type Path, Report } from './diagn
 import { validate } from './explain.js'
 import { DNS_KEYS, type Kind, TOP_KEYS, TUN_KEYS } from './known-keys.js'
 import { nearest } from './nearest.js'
-import { adopted, adoptSynonyms, checkDns, checkTun, type DnsOptions, dnsSchema, type TunOptions, tunSchema } from './schema.js'
+import { adopted, adoptNat, adoptSynonyms, checkDns, checkTun, type DnsOptions, dnsSchema, type TunOptions, tunSchema } from './schema.js'
 import { clashBoolean, port, show } from './values.js'
 import { YamlSource } from './yaml-source.js'
 
@@ -92,7 +92,7 @@ function readTun(raw: unknown, known: readonly string[], platform: NodeJS.Platfo
   const section = readMap(raw, 'tun', report)
   if (!section) return undefined
   checkKeys(section, 'tun', [...Object.keys(tunSchema.shape), ...TUN_SYNONYMS], TUN_KEYS, known, report)
-  const own = adoptSynonyms(section, report)
+  const own = adoptNat(adoptSynonyms(section, report), report)
   const tun = read(tunSchema, own, ['tun'], report)
   return tun && checkTun(tun, !adopted(own), platform, report)
 }

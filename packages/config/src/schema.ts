@@ -5,7 +5,13 @@ import { z } from 'zod'
 import type { Report } from './diagnostics.js'
 import { cidr, clashBoolean, deviceUrl, domainPattern, domainPatternFault, listenAddress, nameserver, nameserverFault } from './values.js'
 
-export const TUN_DEFAULTS = { enable: false, gso: true, 'udp-timeout': 300 } as const
+export const TUN_DEFAULTS = {
+  enable: false,
+  gso: true,
+  'udp-timeout': 300,
+  'udp-filter': 'endpoint-independent',
+  multicast: false,
+} as const
 
 export const tunSchema = z.object({
   enable: clashBoolean.default(TUN_DEFAULTS.enable).describe('Open the TUN.'),
@@ -19,6 +25,14 @@ export const tunSchema = z.object({
     .max(86400)
     .default(TUN_DEFAULTS['udp-timeout'])
     .describe('Seconds without a datagram after which a UDP flow ends.'),
+  'endpoint-independent-nat': clashBoolean.optional().describe('Clash: false is udp-filter: address-and-port-dependent.'),
+  'udp-filter': z
+    .enum(['endpoint-independent', 'address-dependent', 'address-and-port-dependent'])
+    .default(TUN_DEFAULTS['udp-filter'])
+    .describe('Whose datagrams reach an application: anybody’s, of addresses it wrote to, of those addresses and ports.'),
+  multicast: clashBoolean
+    .default(TUN_DEFAULTS.multicast)
+    .describe('Take in what goes to multicast, broadcast (UDP) and link-local addresses; false: it is dropped.'),
 })
 export type TunOptions = z.output<typeof tunSchema>
 
@@ -60,6 +74,23 @@ export function adoptSynonyms(tun: Record<string, unknown>, report: Report): Rec
   if (fault) report.error(['tun', from], fault.message)
   else report.warningAtKey(['tun', from], `taken as 'device-url: ${url}'`, "'device-url' is the name of the key here")
   return { ...rest, 'device-url': fault ? undefined : url, [ADOPTED]: true }
+}
+
+/** Clash's boolean → our filter. A key of each is an error where they contradict each other. */
+export function adoptNat(tun: Record<string, unknown>, report: Report): Record<string, unknown> {
+  const independent = clashBoolean.safeParse(tun['endpoint-independent-nat'])
+  if (!independent.success) return tun // absent, or refused where all values are
+  const filter = independent.data ? 'endpoint-independent' : 'address-and-port-dependent'
+  const own = tun['udp-filter']
+  if (own === undefined) return { ...tun, 'udp-filter': filter }
+  if ((own === 'endpoint-independent') !== independent.data) {
+    report.warningAtKey(
+      ['tun', 'endpoint-independent-nat'],
+      `'udp-filter: ${String(own)}' is there as well and is taken`,
+      'remove one of them',
+    )
+  }
+  return tun
 }
 
 /** Set where `device-url` came, well or badly, from a synonym: its absence was already spoken of. */

@@ -6,6 +6,7 @@ import { type Diagnostic, formatDiagnostic, parseDns, parseTun } from '@tun/conf
 import { openTun } from '@tun/device'
 import { type Device, SlabPool, Stack } from '@tun/stack'
 import { isOfThisHost, localAddressError, matcher } from './address-match.js'
+import { defaultMaxUdpFlows } from './descriptor-limit.js'
 import { NameService } from './name-service.js'
 import { checkLimits, type TunInboundOptions } from './options.js'
 import { TunInbound } from './tun-inbound.js'
@@ -35,7 +36,15 @@ export async function createTunInbound(options: TunInboundOptions): Promise<TunI
   const device = options.device ?? openDevice(tun)
   try {
     const stack = new Stack(
-      { ...limits, mtu: device.mtu, offload: device.offload, udpTimeout: tun['udp-timeout'] * 1000 },
+      {
+        maxUdpFlows: defaultMaxUdpFlows(),
+        ...limits,
+        mtu: device.mtu,
+        offload: device.offload,
+        udpTimeout: tun['udp-timeout'] * 1000,
+        udpFilter: tun['udp-filter'],
+        multicast: tun.multicast,
+      },
       { random32, slabs: new SlabPool({ onNew: slab => markAsUntransferable(slab.bytes.buffer) }) },
     )
     return new TunInbound({ device, stack, names, dnsMatcher, routed, warnings, signal: options.signal })

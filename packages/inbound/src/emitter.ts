@@ -21,7 +21,45 @@ export function decide<Events extends EventEmitter.ValidEventTypes, E extends Ev
   return listeners.length > 0
 }
 
+type Name<Events extends EventEmitter.ValidEventTypes> = EventEmitter.EventNames<Events>
+type ListenerOf<Events extends EventEmitter.ValidEventTypes, E extends Name<Events>> = EventEmitter.EventListener<Events, E>
+
 export class ReportingEmitter<Events extends EventEmitter.ValidEventTypes> extends EventEmitter<Events> {
+  /** Somebody began or ceased to listen to `event`; undefined: to any. */
+  protected listenersChanged(_event: Name<Events> | undefined): void {}
+
+  override on<E extends Name<Events>>(event: E, fn: ListenerOf<Events, E>, context?: unknown): this {
+    super.on(event, fn, context)
+    this.listenersChanged(event)
+    return this
+  }
+
+  override addListener<E extends Name<Events>>(event: E, fn: ListenerOf<Events, E>, context?: unknown): this {
+    return this.on(event, fn, context)
+  }
+
+  override once<E extends Name<Events>>(event: E, fn: ListenerOf<Events, E>, context?: unknown): this {
+    super.once(event, fn, context)
+    this.listenersChanged(event)
+    return this
+  }
+
+  override off<E extends Name<Events>>(event: E, fn?: ListenerOf<Events, E>, context?: unknown, once?: boolean): this {
+    super.off(event, fn, context, once)
+    this.listenersChanged(event)
+    return this
+  }
+
+  override removeListener<E extends Name<Events>>(event: E, fn?: ListenerOf<Events, E>, context?: unknown, once?: boolean): this {
+    return this.off(event, fn, context, once)
+  }
+
+  override removeAllListeners(event?: Name<Events>): this {
+    super.removeAllListeners(event)
+    this.listenersChanged(event)
+    return this
+  }
+
   /** Emits 'error'; without a listener it is thrown from a microtask, as node:events would throw it. */
   protected report(error: Error): void {
     const name = 'error' as EventEmitter.EventNames<Events>

@@ -1,6 +1,6 @@
 export { ConfigError, type DnsOptions, type TunOptions } from '@tun/config'
 export { TunError } from '@tun/device'
-export { type RejectReason, TunDatagram, TunFlow, TunSocket } from '@tun/stack'
+export { type EchoCarrier, type EchoRefusal, type RejectReason, TunDatagram, TunEcho, TunFlow, TunPacket, TunSocket } from '@tun/stack'
 export type { ConnectOptions } from './active-open.js'
 export type { ServiceAddress } from './address-match.js'
 export { createTunInbound } from './create-tun-inbound.js'

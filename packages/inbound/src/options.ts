@@ -14,6 +14,7 @@ const LIMITS = [
   'maxTimeWait',
   'maxUdpFlows',
   'udpSendBudget',
+  'icmpErrorRate',
 ] as const satisfies readonly (keyof StackOptions)[]
 
 /** Bounds that may be moved, and what happens beyond those of connections; the defaults are those of @tun/stack. */

@@ -27,6 +27,11 @@ export class Services<Handler> {
     }
   }
 
+  /** Is anything served at this very address, or at a prefix with it? What is served at all addresses does not count. */
+  coversAddress(w0: number, w1: number, w2: number, w3: number): boolean {
+    return this.all.some(({ matcher }) => matcher.bits >= 0 && matcher.matches(w0, w1, w2, w3))
+  }
+
   /** Longest prefix first, a port before all ports; of equals the first. */
   find(port: number, w0: number, w1: number, w2: number, w3: number): Handler | undefined {
     let found: Service<Handler> | undefined

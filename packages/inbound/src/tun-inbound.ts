@@ -5,6 +5,7 @@ import {
   type Datagram,
   type Device,
   Driver,
+  type Echo,
   EOF,
   errnoError,
   formatAddress,
@@ -15,7 +16,9 @@ import {
   type Stack,
   type TcpConnection,
   TunDatagram,
+  TunEcho,
   TunFlow,
+  type TunPacket,
   TunSocket,
   throwLater,
   type UdpFlow,
@@ -27,7 +30,9 @@ import { connectionsOf } from './connection-queue.js'
 import { answerDatagram, serveStream } from './dns-hijack.js'
 import { attempt, decide, ReportingEmitter } from './emitter.js'
 import { FakePins } from './fake-pins.js'
+import { LocalAddresses } from './local-addresses.js'
 import type { NameService } from './name-service.js'
+import { packetHook } from './packet-hook.js'
 import { type Listener, Services } from './services.js'
 
 export interface TunInboundEvents {
@@ -37,8 +42,18 @@ export interface TunInboundEvents {
   datagram: (datagram: TunDatagram) => unknown
   /** The first datagram of a source; it follows as the flow's first 'message'. */
   flow: (flow: TunFlow) => unknown
+  /**
+   * A ping to an address that is neither the NIC's nor served here; those are answered. Without a listener it is refused (administratively
+   * prohibited), and a listener that throws has it refused as well.
+   */
+  icmp: (echo: TunEcho) => unknown
+  /**
+   * Every packet before the stack sees it, in the middle of its turn: decide at once, do not keep `packet`. Without a listener it costs
+   * nothing. A listener that throws has the packet dropped.
+   */
+  packet: (packet: TunPacket) => unknown
   /** The device failed (the inbound is closed then), or a listener did (`flow` says whose). */
-  error: (error: Error & { code?: string; flow?: TunSocket | TunFlow | TunDatagram }) => void
+  error: (error: Error & { code?: string; flow?: TunSocket | TunFlow | TunDatagram | TunEcho }) => void
   /** Worth a line in a log: a key that is not acted on, the NIC is down, the machine slept. */
   warning: (message: string) => void
   close: () => void
@@ -97,7 +112,12 @@ export class TunInbound extends ReportingEmitter<TunInboundEvents> {
     this.driver = new Driver(
       device,
       stack,
-      { tcp: (c, bits) => this.tcp(c, bits), datagram: d => this.datagram(d), flowEnded: flow => this.flowEnded(flow) },
+      {
+        tcp: (c, bits) => this.tcp(c, bits),
+        datagram: d => this.datagram(d),
+        flowEnded: flow => this.flowEnded(flow),
+        echo: request => this.echo(request),
+      },
       nodeHost,
       {
         lost: (status, errno) => this.lost(status, errno),
@@ -111,6 +131,8 @@ export class TunInbound extends ReportingEmitter<TunInboundEvents> {
       const { port, matches } = this.dnsMatcher
       stack.udp.serve(port, matches)
     }
+    const own = routed ? new LocalAddresses(device.name) : null
+    stack.local = (w0, w1, w2, w3) => this.isServed(w0, w1, w2, w3) || own?.has(w0, w1, w2, w3) === true
     this.driver.start()
     setImmediate(() => {
       for (const warning of warnings) this.warn(warning)
@@ -186,6 +208,17 @@ export class TunInbound extends ReportingEmitter<TunInboundEvents> {
         listener.close()
       },
     }
+  }
+
+  /**
+   * Sends a whole IP packet (copied) to the NIC as it stands, checksums included. False: the queue is full, or the inbound is closed.
+   * @throws TypeError ERR_TUN_PACKET: it is no whole packet, or larger than the MTU
+   */
+  write(packet: Uint8Array): boolean {
+    if (this.over) return false
+    const taken = this.stack.write(new Uint8Array(packet))
+    this.driver.wake()
+    return taken
   }
 
   private serviceAt(where: ServiceAddress): Matcher {
@@ -331,14 +364,44 @@ export class TunInbound extends ReportingEmitter<TunInboundEvents> {
     if (!decide(this, 'connection', [socket], error => this.listenerFailed(error, socket))) socket.reject('refused')
   }
 
-  private listenerFailed(error: Error, flow: TunSocket | TunFlow | TunDatagram): void {
+  private listenerFailed(error: Error, flow: TunSocket | TunFlow | TunDatagram | TunEcho): void {
     if (flow instanceof TunSocket) {
       flow.on('error', () => {}) // it is told below
       flow.destroy(error)
     } else if (flow instanceof TunFlow) flow.close()
+    else if (flow instanceof TunEcho) flow.unreachable('prohibited')
     else flow.reject()
     Reflect.defineProperty(error, 'flow', { value: flow, configurable: true }) // not enumerable: nobody wants the whole stack in a log
     this.report(error)
+  }
+
+  // ---- ICMP and packets
+
+  private echo(e: Echo): void {
+    if (this.closing !== null) return
+    const address = formatAddress(e.d0, e.d1, e.d2, e.d3)
+    const host = this.names?.hostOf(address)
+    const echo = new TunEcho(e, this.stack, this.driver, host)
+    if (host === undefined && this.names?.isFake(address)) echo.unreachable()
+    else if (!decide(this, 'icmp', [echo], error => this.listenerFailed(error, echo))) echo.unreachable('prohibited')
+  }
+
+  /** Is anything served at this address? What is served at all of them does not count. */
+  private isServed(w0: number, w1: number, w2: number, w3: number): boolean {
+    const dns = this.dnsMatcher
+    if (dns !== null && dns.bits >= 0 && dns.matches(w0, w1, w2, w3)) return true
+    return this.services.coversAddress(w0, w1, w2, w3) || this.datagramServices.coversAddress(w0, w1, w2, w3)
+  }
+
+  protected override listenersChanged(event: keyof TunInboundEvents | undefined): void {
+    if (event !== 'packet' && event !== undefined) return
+    if (this.listenerCount('packet') === 0) this.stack.hook = null
+    else
+      this.stack.hook ??= packetHook(
+        (packet, failed) => decide(this, 'packet', [packet], failed),
+        packet => this.write(packet),
+        error => this.report(error),
+      )
   }
 
   // ---- UDP

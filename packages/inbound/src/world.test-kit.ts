@@ -28,7 +28,7 @@ import type { TunInbound } from './tun-inbound.js'
 export const APP = '10.0.0.1'
 export const APP6 = 'fd00::1'
 
-/** An ICMP error as it went to the application. */
+/** An ICMP message as it went to the application. */
 export interface IcmpError {
   type: number
   code: number
@@ -51,6 +51,8 @@ export class World implements AsyncDisposable {
   readonly slabs = new SlabPool()
   /** ICMP errors the applications got. */
   readonly icmp: IcmpError[] = []
+  /** What was in the last of them, behind 8 bytes of header. */
+  echoed = ''
   /** Resets that left the inbound. */
   resets = 0
   /** Datagrams the applications got. */
@@ -89,7 +91,10 @@ export class World implements AsyncDisposable {
       const v4 = packet[0] >> 4 === 4
       const proto = v4 ? packet[9] : packet[6]
       const at = v4 ? 20 : 40
-      if (proto === 1 || proto === 58) this.icmp.push({ type: packet[at], code: packet[at + 1] })
+      if (proto === 1 || proto === 58) {
+        this.icmp.push({ type: packet[at], code: packet[at + 1] })
+        this.echoed = Buffer.from(packet.subarray(at + 8)).toString('latin1')
+      }
       if (proto === 6 && packet[at + 13] & 4) this.resets++
       ondeliver(packet, offload)
       if (proto === 1 || proto === 58) this.tell()
@@ -124,6 +129,20 @@ export class World implements AsyncDisposable {
   send(payload: Uint8Array | string, address: string, port: number, fromPort = 5000): void {
     const v6 = address.includes(':')
     this.stack.udp.send(!v6, [...words(v6 ? APP6 : APP), fromPort], [...words(address), port], new Uint8Array(Buffer.from(payload)))
+    this.driver.wake()
+  }
+
+  /** Sends a whole packet, as an application with a raw socket. */
+  sendPacket(packet: Uint8Array): void {
+    this.stack.write(new Uint8Array(packet))
+    this.driver.wake()
+  }
+
+  /** Pings as an application: the answer, or the error, is the next `icmpError()`. */
+  ping(address: string, payload: Uint8Array | string = 'ping', sequence = 1): void {
+    const v6 = address.includes(':')
+    const [from, to] = [words(v6 ? APP6 : APP), words(address)]
+    this.stack.icmp.request(!v6, [...from, 0], [...to, 0], (77 << 16) | sequence, new Uint8Array(Buffer.from(payload)))
     this.driver.wake()
   }
 

@@ -1,5 +1,7 @@
 // Owns: what can be set on a stack, and the defaults with their reasons, in one place.
 
+import type { UdpFilter } from './udp/contacts.js'
+
 export interface StackOptions {
   /** Bytes of the largest IP packet on the NIC. */
   mtu?: number
@@ -60,8 +62,17 @@ export interface StackOptions {
   maxUdpFlows?: number
   /** Milliseconds after which an idle UDP flow ends. */
   udpTimeout?: number
-  /** Bytes of datagrams waiting to be sent to the NIC. */
+  /** Whose datagrams reach an application's UDP socket: RFC 4787 §5. */
+  udpFilter?: UdpFilter
+  /** Bytes of datagrams waiting to be sent to the NIC; a quarter of it for one flow, for all ICMP, and for packets written as they are. */
   udpSendBudget?: number
+  /** Takes in UDP to multicast, broadcast and link-local addresses, and all else to link-local ones, instead of dropping it. */
+  multicast?: boolean
+  /** ICMP errors a second, both families together: RFC 4443 §2.4(f). */
+  icmpErrorRate?: number
+  /** Whom "time exceeded" comes from, and who answers pings: the router that we are. An address nobody else has. */
+  gateway4?: string
+  gateway6?: string
 }
 
 export const DEFAULTS = {
@@ -84,7 +95,12 @@ export const DEFAULTS = {
   maxTimeWait: 16_384,
   maxUdpFlows: 16_384,
   udpTimeout: 300_000, // RFC 4787 REQ-5: 5 minutes recommended
+  udpFilter: 'endpoint-independent', // RFC 4787 REQ-8, where transparency matters most
   udpSendBudget: 4 << 20,
+  multicast: false,
+  icmpErrorRate: 1000, // RFC 1812 §4.3.2.8 leaves it to us; Linux' icmp_msgs_per_sec is 1000 as well
+  gateway4: '192.0.0.8', // RFC 7600 §4.8: the dummy address for ICMP errors of those who have no IPv4 address
+  gateway6: 'fe80::1', // RFC 4443 §2.2 asks for an address of the node on its link: any NIC has a link-local one
 } satisfies Required<StackOptions>
 
 /** RFC 7323 §2.2: the shift we offer; 2^7 · 65,535 = 8 MiB is more than any receive buffer here. */

@@ -41,10 +41,10 @@ export class Replies {
     this.lengths[this.count++] = length
   }
 
-  /** Moves replies into rows; false if the batch was full before they were all out. */
-  drainInto(tx: PacketBatch): boolean {
+  /** Moves replies into rows, up to row `limit`; false if they are not all out. */
+  drainInto(tx: PacketBatch, limit: number): boolean {
     while (this.first < this.count) {
-      if (!tx.hasRoom(0)) return false
+      if (tx.count >= limit || !tx.hasRoom(0)) return false
       const at = tx.beginRow()
       const from = this.first * REPLY_BYTES
       const length = this.lengths[this.first++]

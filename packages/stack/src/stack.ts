@@ -1,10 +1,12 @@
 // Owns: the engine of one NIC: rows in, rows out, deadlines, what happened. No clock, no chance, no I/O: node/driver.ts turns it.
 
-import { Icmp } from './icmp.js'
+import { type Echo, Icmp } from './icmp.js'
+import { Identification } from './ip/identification.js'
+import { Output } from './ip/output.js'
 import { Reassembly } from './ip/reassembly.js'
 import { DeadlineHeap, type Wakeable } from './memory/deadline-heap.js'
 import { CSUM_BAD, CSUM_GOOD, CSUM_PARTIAL, GSO_NONE, GSO_UDP, type PacketBatch, ROW_INVALID } from './memory/packet-batch.js'
-import { type Millis, type Slab, SlabPool } from './memory/slab.js'
+import { type Bytes, type Millis, type Slab, SlabPool } from './memory/slab.js'
 import { DEFAULTS, type StackOptions } from './options.js'
 import { Replies } from './replies.js'
 import { Stats } from './stats.js'
@@ -14,13 +16,18 @@ import type { UdpFlow } from './udp/flow.js'
 import { type Datagram, Udp } from './udp/udp.js'
 import { type AddressWords, isBroadcast, isLinkLocal, isLoopback, isMapped, isMulticast, isUnspecified } from './wire/address.js'
 import { pseudoSum, sumBytes } from './wire/checksum.js'
-import { readTooBig, TooBig } from './wire/icmp.js'
+import { ICMP_HEADER, isEchoRequest, readTooBig, TooBig } from './wire/icmp.js'
 import {
   IP_BAD_CHECKSUM,
   IP_BAD_EXTENSION,
   IP_MARTIAN,
   IP_OK,
+  IP_PROBLEM,
+  IP_SOURCE_ROUTE,
+  IPV4_HEADER,
+  IPV6_HEADER,
   IpPacket,
+  NO_NEXT_HEADER,
   PROTO_ICMP,
   PROTO_ICMPV6,
   PROTO_TCP,
@@ -45,7 +52,17 @@ export interface StackEvents {
   datagram(datagram: Datagram): void
   /** A flow ended: idle, evicted or closed. */
   flowEnded(flow: UdpFlow): void
+  /** An echo request to an address that is not `local`. Its bytes are borrowed for the call. Left out: refused as prohibited. */
+  echo?(request: Echo): void
 }
+
+/** What becomes of a row that the hook has seen. */
+export const PASS = 0
+export const DROP = 1
+/** Somebody else has dealt with it. */
+export const HANDLED = 2
+/** Sees every row before the stack does: its bytes are slab.bytes[start, start + length), borrowed; they may be changed in place. */
+export type PacketHook = (slab: Slab, start: number, length: number, flags: number, gsoSize: number) => number
 
 export class Stack {
   readonly options: Required<StackOptions>
@@ -53,8 +70,14 @@ export class Stack {
   readonly slabs: SlabPool
   readonly tcp: Tcp
   readonly udp: Udp
+  readonly icmp: Icmp
+  /** null: nobody asks. */
+  hook: PacketHook | null = null
+  /** Addresses that are served here, beside the gateway's: their pings are answered, and the hop limit does not end before them. */
+  local: (w0: number, w1: number, w2: number, w3: number) => boolean = () => false
   private readonly heap = new DeadlineHeap<Wakeable>()
   private readonly replies = new Replies()
+  private readonly output: Output
   private readonly reassembly: Reassembly
   private readonly ip = new IpPacket()
   private readonly seg = new Segment()
@@ -65,17 +88,18 @@ export class Stack {
     this.options = { ...DEFAULTS, ...options }
     this.slabs = env.slabs ?? new SlabPool()
     const random32 = () => env.random32() | 0
-    const icmp = new Icmp(this.replies, this.stats)
+    this.output = new Output(this.options, new Identification(random32))
+    this.icmp = new Icmp(this.options, this.replies, this.output, this.stats)
     this.tcp = new Tcp({
       options: this.options,
       stats: this.stats,
       slabs: this.slabs,
       heap: this.heap,
       replies: this.replies,
-      icmp,
+      icmp: this.icmp,
       random32,
     })
-    this.udp = new Udp(this.options, this.stats, this.heap, icmp, random32)
+    this.udp = new Udp(this.options, this.stats, this.heap, this.icmp, this.output, random32)
     this.reassembly = new Reassembly(this.stats, random32(), random32())
   }
 
@@ -90,52 +114,76 @@ export class Stack {
     this.tcp.now = now
     this.tcp.stalled = stalled
     const { slab, start, length, gsoType, gsoSize, flags } = rx
+    const { hook } = this
     for (let row = 0; row < rx.count; row++) {
       this.stats.rowsIn++
       this.stats.bytesIn += length[row]
       if (flags[row] & ROW_INVALID) this.stats.drops.deviceRow++
-      else this.packet(slab, start[row], length[row], gsoType[row], gsoSize[row], flags[row], now)
+      else if (hook === null || this.passes(hook, rx, row))
+        this.packet(slab, start[row], length[row], gsoType[row], gsoSize[row], flags[row], now)
     }
+  }
+
+  private passes(hook: PacketHook, rx: PacketBatch, row: number): boolean {
+    const verdict = hook(rx.slab, rx.start[row], rx.length[row], rx.flags[row], rx.gsoType[row] === GSO_NONE ? 0 : rx.gsoSize[row])
+    if (verdict === DROP) this.stats.drops.hook++
+    else if (verdict === HANDLED) this.stats.handled++
+    return verdict === PASS
   }
 
   private packet(slab: Slab, at: number, length: number, gsoType: number, gsoSize: number, flags: number, now: Millis): void {
     const { ip, stats } = this
-    const view = slab.view
-    const status = readIp(view, at, length, gsoType !== GSO_NONE, ip)
+    const status = readIp(slab.view, at, length, gsoType !== GSO_NONE, ip)
+    if (status === IP_PROBLEM && !this.isMartian()) this.icmp.problem(ip, slab, now)
     if (status !== IP_OK) return this.dropIp(status)
     if (this.isMartian()) {
       stats.drops.martian++
       return
     }
-    const { d0, d1, d2, d3 } = ip
-    if (isMulticast(d0, d1, d2, d3) || isBroadcast(d0, d1, d2, d3) || isLinkLocal(d0, d1, d2, d3)) {
-      stats.drops.multicast++
-      return
-    }
+    if (!this.isForUs(slab, now)) return
     if (ip.fragment) {
       const whole = this.reassembly.take(ip, slab, now)
       if (whole === null) stats.fragments++
       else this.packet(whole, 0, whole.bytes.length, GSO_NONE, 0, 0, now) // this row counts as what it completed
       return
     }
-    switch (ip.proto) {
-      case PROTO_TCP:
-        return this.tcpPacket(slab, gsoType, gsoSize, flags, now)
-      case PROTO_UDP:
-        return this.udpPacket(slab, gsoType, gsoSize, flags, now)
-      case PROTO_ICMP:
-      case PROTO_ICMPV6:
-        return this.icmpPacket(slab, flags)
-      default:
-        stats.drops.protocol++
+    if (ip.proto === PROTO_TCP) return this.tcpPacket(slab, gsoType, gsoSize, flags, now)
+    if (ip.proto === PROTO_UDP) return this.udpPacket(slab, gsoType, gsoSize, flags, now)
+    if (ip.proto === (ip.v4 ? PROTO_ICMP : PROTO_ICMPV6)) return this.icmpPacket(slab, flags)
+    stats.drops.protocol++
+    if (ip.v4 || ip.proto !== NO_NEXT_HEADER) this.icmp.about('protocol', ip, slab, now) // RFC 8200 §4.7: after 59 nothing is wrong
+  }
+
+  /** What goes to many, or stays on its link, is dropped unless it is wanted; what has no hop left ends here unless it has arrived. */
+  private isForUs(slab: Slab, now: Millis): boolean {
+    const { ip, stats, options } = this
+    const { d0, d1, d2, d3 } = ip
+    if (isMulticast(d0, d1, d2, d3) || isBroadcast(d0, d1, d2, d3)) {
+      if (options.multicast && ip.proto === PROTO_UDP) return true
+      stats.drops.multicast++
+      return false
     }
+    if (isLinkLocal(d0, d1, d2, d3)) {
+      if (options.multicast || this.isLocal(d0, d1, d2, d3)) return true
+      stats.drops.linkLocal++
+      return false
+    }
+    if (ip.ttl > 1 || this.isLocal(d0, d1, d2, d3)) return true
+    stats.drops.ttl++
+    this.icmp.about('ttl', ip, slab, now) // RFC 1812 §5.3.1: traceroute sees that there is a hop
+    return false
+  }
+
+  private isLocal(w0: number, w1: number, w2: number, w3: number): boolean {
+    return this.icmp.isGateway(w0, w1, w2, w3) || this.local(w0, w1, w2, w3)
   }
 
   private dropIp(status: number): void {
     const { drops } = this.stats
     if (status === IP_BAD_CHECKSUM) drops.ipChecksum++
     else if (status === IP_MARTIAN) drops.martian++
-    else if (status === IP_BAD_EXTENSION) drops.ipv6Extension++
+    else if (status === IP_SOURCE_ROUTE) drops.sourceRoute++
+    else if (status === IP_BAD_EXTENSION || status === IP_PROBLEM) drops.ipv6Extension++
     else drops.ipMalformed++
   }
 
@@ -189,12 +237,27 @@ export class Stack {
     this.udp.input(ip, udp, slab, uso ? gsoSize : 0, now)
   }
 
-  /** Of what ICMP may say, a path's MTU is heeded; the rest is counted. */
+  /** Echo requests: answered where they have arrived, else handed over. Of the errors a path's MTU is heeded, the rest is counted. */
   private icmpPacket(slab: Slab, flags: number): void {
     const { ip, stats, tooBig } = this
-    const good = (ip.proto === PROTO_ICMP) === ip.v4 && this.checksumGood(slab, flags, ip.proto)
-    if (good && readTooBig(slab.view, ip.payload, ip.end, ip.v4, tooBig) && this.tcp.tooBig(tooBig)) stats.icmp++
+    const { v4, d0, d1, d2, d3 } = ip
+    if (ip.end - ip.payload < ICMP_HEADER) stats.drops.icmpMalformed++
+    else if (!this.checksumGood(slab, flags, ip.proto)) stats.drops.icmpChecksum++
+    else if (isEchoRequest(slab.view, ip.payload, ip.end, v4)) {
+      if (this.isLocal(d0, d1, d2, d3)) this.answerEcho(slab)
+      else if (!this.icmp.echo(ip, slab)) {
+        stats.drops.icmpOverflow++
+        return
+      }
+      stats.icmp++
+    } else if (readTooBig(slab.view, ip.payload, ip.end, v4, tooBig) && this.tcp.tooBig(tooBig)) stats.icmp++
     else stats.drops.icmp++
+  }
+
+  private answerEcho(slab: Slab): void {
+    const { v4, s0, s1, s2, s3, d0, d1, d2, d3, payload, end } = this.ip
+    const bytes = slab.bytes.slice(payload + ICMP_HEADER, end)
+    this.icmp.reply(v4, [d0, d1, d2, d3, 0], [s0, s1, s2, s3, 0], slab.view.getInt32(payload + 4), bytes)
   }
 
   /** Verified natively, or a local sender left it to hardware; a device that does neither is verified here. */
@@ -219,15 +282,39 @@ export class Stack {
   poll(now: Millis, tx: PacketBatch): boolean {
     this.tcp.now = now
     const from = tx.count
-    const more = !this.replies.drainInto(tx) || this.udp.poll(tx) || this.tcp.poll(tx, now)
+    const more = this.fill(tx, now)
     this.stats.rowsOut += tx.count - from
     for (let row = from; row < tx.count; row++) this.stats.bytesOut += tx.packetLength(row)
     return more
   }
 
+  /** Connections have half the batch for themselves, if they want it: on a NIC that blocks, a batch is all that leaves for a while. */
+  private fill(tx: PacketBatch, now: Millis): boolean {
+    const { capacity } = tx
+    const others = this.tcp.wantsOutput ? (tx.count + capacity) >> 1 : capacity
+    const more = !this.replies.drainInto(tx, others) || this.output.poll(tx, others)
+    if (this.tcp.wantsOutput && this.tcp.poll(tx, now)) return true
+    if (more && tx.count < capacity) return !this.replies.drainInto(tx, capacity) || this.output.poll(tx, capacity)
+    return more
+  }
+
   /** Has `poll` anything to do? */
   get wantsPoll(): boolean {
-    return !this.replies.empty || this.udp.wantsOutput || this.tcp.wantsOutput
+    return !this.replies.empty || !this.output.empty || this.tcp.wantsOutput
+  }
+
+  /**
+   * Queues a whole IP packet for the NIC, as it stands, checksums included; the bytes are the stack's from now on. False: the queue is full.
+   * @throws TypeError ERR_TUN_PACKET: it is none (its header speaks of another length), or larger than the MTU
+   */
+  write(packet: Bytes): boolean {
+    if (!isWhole(packet) || packet.length > this.options.mtu) {
+      const message = `a whole IP packet of at most ${this.options.mtu} bytes is needed, not these ${packet.length} bytes`
+      throw Object.assign(new TypeError(message), { code: 'ERR_TUN_PACKET' })
+    }
+    const taken = this.output.packet(packet)
+    if (!taken) this.stats.drops.packetSend++
+    return taken
   }
 
   /** When to call `expire` next; Infinity: not until something happens. */
@@ -236,7 +323,7 @@ export class Stack {
   }
 
   get wantsDrain(): boolean {
-    return this.tcp.eventQueue.length > 0 || this.udp.wantsDrain
+    return this.tcp.eventQueue.length > 0 || this.udp.wantsDrain || this.icmp.wantsDrain
   }
 
   /** Tells what happened. User code may do anything meanwhile, also close everything; what it causes is told in the same drain. */
@@ -254,6 +341,16 @@ export class Stack {
       d => events.datagram(d),
       flow => events.flowEnded(flow),
     )
+    this.icmp.drain(request => {
+      if (events.echo !== undefined) events.echo(request)
+      else this.refuseEcho(request)
+    })
+  }
+
+  /** Nobody carries pings on: the truth about a host behind us is not known. */
+  refuseEcho(e: Echo): void {
+    const from: readonly [number, number, number, number, number] = [e.s0, e.s1, e.s2, e.s3, 0]
+    this.icmp.echoUnreachable('prohibited', e.v4, from, [e.d0, e.d1, e.d2, e.d3, 0], e.word, e.end - e.start, this.tcp.now)
   }
 
   /**
@@ -265,4 +362,11 @@ export class Stack {
     const c = new TcpConnection(this.tcp, v4, ...remote, remotePort, ...local, localPort)
     return this.tcp.open(c) ? c : null
   }
+}
+
+/** Does its first header speak of all the bytes, and of no more? */
+function isWhole(packet: Bytes): boolean {
+  const length = packet.length
+  if (length >= IPV4_HEADER && packet[0] >> 4 === 4) return ((packet[2] << 8) | packet[3]) === length && (packet[0] & 15) >= 5
+  return length >= IPV6_HEADER && packet[0] >> 4 === 6 && ((packet[4] << 8) | packet[5]) + IPV6_HEADER === length
 }

@@ -6,14 +6,27 @@ export class Drops {
   ipChecksum = 0
   /** Source or destination that cannot be: loopback, multicast or unspecified source, mapped IPv6. */
   martian = 0
-  /** Multicast, broadcast, link-local or unspecified destination: not forwarded by default. */
+  /** To a multicast or broadcast address: not forwarded by default. With `multicast` on, what is not UDP. */
   multicast = 0
+  /** To a link-local address: not forwarded by default. */
+  linkLocal = 0
+  /** The hop limit ended here: we are one hop. The sender is told (ICMP time exceeded). */
+  ttl = 0
+  /** IPv4 options that are a source route. */
+  sourceRoute = 0
   ipv6Extension = 0
   /** Datagrams that were never put together: overlap, nonsense, time over, no room. Not rows: their fragments count as `fragments`. */
   reassembly = 0
-  /** ICMP and everything that is neither TCP nor UDP. */
+  /** Neither TCP nor UDP nor ICMP: the sender is told (ICMP protocol unreachable, ICMPv6 parameter problem). */
   protocol = 0
+  /** The application's `packet` hook said so. */
+  hook = 0
+  /** ICMP that is not acted on: neither an echo request nor about a path's MTU. */
   icmp = 0
+  icmpMalformed = 0
+  icmpChecksum = 0
+  /** Echo requests beyond what one turn hands over. */
+  icmpOverflow = 0
   tcpMalformed = 0
   tcpChecksum = 0
   /** SYN beyond the bounds of pending or half-open connections, or answer to a cookie beyond that of undecided ones. */
@@ -30,10 +43,16 @@ export class Drops {
   deviceDown = 0
   /** Datagrams too large to send, or beyond the bound of the send queue. */
   udpSend = 0
+  /** Datagrams to an application that its filter kept out: whoever sent them was not written to. */
+  udpFiltered = 0
+  /** ICMP messages beyond the bound of the send queue. */
+  icmpSend = 0
+  /** Packets of the application's own (`write`) beyond that bound. */
+  packetSend = 0
 }
 
 export class Stats {
-  /** Rows taken from the device: = tcp + udp + icmp + fragments + Σ drops of input. */
+  /** Rows taken from the device: = tcp + udp + icmp + fragments + handled + Σ drops of input. */
   rowsIn = 0
   rowsOut = 0
   bytesIn = 0
@@ -41,7 +60,14 @@ export class Stats {
   /** Rows given to the TCP layer (connections, TIME-WAIT, handshakes, or answered by a reset). */
   tcp = 0
   udp = 0
+  /** Echo requests handed over or answered, and errors that were heeded. */
   icmp = 0
+  /** Taken by the `packet` hook. */
+  handled = 0
+  /** ICMP errors sent; those beyond the rate are `drops.replyOverflow`. */
+  icmpErrors = 0
+  /** ICMP errors that RFC 1122 and RFC 4443 forbid: about errors, later fragments, multicast. */
+  icmpWithheld = 0
   /** Fragments taken in; the one that completes a datagram counts as that. */
   fragments = 0
   /** Flows closed for newer ones: the table was full. */
@@ -83,9 +109,16 @@ export class Stats {
       d.ipChecksum +
       d.martian +
       d.multicast +
+      d.linkLocal +
+      d.ttl +
+      d.sourceRoute +
       d.ipv6Extension +
       d.protocol +
+      d.hook +
       d.icmp +
+      d.icmpMalformed +
+      d.icmpChecksum +
+      d.icmpOverflow +
       d.tcpMalformed +
       d.tcpChecksum +
       d.udpMalformed +

@@ -86,7 +86,7 @@ class Bench {
 
   /** A UDP flow that ends at now + 1000. */
   flow() {
-    return this.stack.udp.flows.of(true, 0, 0, 0xffff, 1, 1, this.time)
+    return this.stack.udp.flows.of(true, 0, 0, 0xffff, 1, 1, 9, this.time)
   }
 
   /** `n` datagrams wait to be sent. */

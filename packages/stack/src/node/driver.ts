@@ -302,6 +302,7 @@ const guardedEvents = (events: StackEvents, host: Host): StackEvents => ({
   tcp: guard(host, (connection, bits) => events.tcp(connection, bits)),
   datagram: guard(host, datagram => events.datagram(datagram)),
   flowEnded: guard(host, flow => events.flowEnded(flow)),
+  ...(events.echo && { echo: guard(host, request => events.echo?.(request)) }),
 })
 
 const guardedHooks = (hooks: DriverHooks, host: Host): DriverHooks => ({

@@ -2,14 +2,13 @@
 
 import { Buffer } from 'node:buffer'
 import { EventEmitter } from 'eventemitter3'
+import type { End } from '../ip/fragments.js'
 import type { Stack } from '../stack.js'
 import type { UdpFlow } from '../udp/flow.js'
-import type { Datagram } from '../udp/udp.js'
+import { type Datagram, MAX_DATAGRAM } from '../udp/udp.js'
 import { formatAddress, isBroadcast, isLoopback, isMapped, isMulticast, isUnspecified, parseAddress } from '../wire/address.js'
 import type { Driver } from './driver.js'
 import type { Destination, Endpoint } from './net-surface.js'
-
-type End = readonly [number, number, number, number, number]
 
 interface FlowEvents {
   /** A datagram of the flow's source. The payload is yours. */
@@ -36,14 +35,15 @@ export class TunFlow extends EventEmitter<FlowEvents> {
   }
 
   /**
-   * Sends `payload` (copied) to the flow's source, as if it came from `from`. False: not sent, the queue is full or the flow is closed.
+   * Sends `payload` (copied) to the flow's source, as if it came from `from`. False: not sent, because the queue is full, the flow is
+   * closed, or its filter (`udp-filter`) keeps out what comes from there.
    * @throws TypeError ERR_TUN_ADDRESS: `from` is loopback, multicast, unspecified or of the other family; RangeError: over 65,507 bytes
    */
   send(payload: Uint8Array, from: { address: string; port: number }): boolean {
     if (this.closed) return false
     const { flow } = this
     this.port.touch(flow)
-    return this.port.send(flow.v4, senderOf(from, flow.v4), [flow.s0, flow.s1, flow.s2, flow.s3, flow.srcPort], payload)
+    return this.port.sendTo(flow, senderOf(from, flow.v4), payload)
   }
 
   /** Tells the source that nobody is at `to`: ICMP port unreachable for a datagram of `length` bytes it sent there. */
@@ -67,8 +67,7 @@ export class TunFlow extends EventEmitter<FlowEvents> {
   /** How long it may be idle, milliseconds. @throws RangeError ERR_TUN_TIMEOUT */
   setIdleTimeout(ms: number): void {
     if (!(ms >= 0)) throw coded(new RangeError(`an idle time is 0 or more milliseconds, not ${ms}`), 'ERR_TUN_TIMEOUT')
-    this.flow.idleTimeout = ms
-    this.port.touch(this.flow)
+    this.port.setIdleTimeout(this.flow, ms)
   }
 }
 
@@ -81,6 +80,7 @@ export class TunDatagram {
   /** null for services (`listenDatagrams`, DNS): they make no flow. */
   readonly flow: TunFlow | null
   private readonly port: UdpPort
+  private readonly udp: UdpFlow | null
   private readonly v4: boolean
   private readonly from: End
   private readonly to: End
@@ -88,6 +88,7 @@ export class TunDatagram {
   constructor(d: Datagram, port: UdpPort, flow: TunFlow | null, host: string | undefined) {
     this.port = port
     this.flow = flow
+    this.udp = d.flow
     this.v4 = d.v4
     this.from = [d.s0, d.s1, d.s2, d.s3, d.srcPort]
     this.to = [d.d0, d.d1, d.d2, d.d3, d.dstPort]
@@ -98,12 +99,15 @@ export class TunDatagram {
   }
 
   /**
-   * Answers, by default from where the datagram was sent to, as the application saw it. False: not sent, the queue is full.
-   * @throws TypeError ERR_TUN_ADDRESS, RangeError as TunFlow.send
+   * Answers, by default from where the datagram was sent to, as the application saw it. False: not sent, because the queue is full or the
+   * flow's filter keeps out what comes from `from`.
+   * @throws TypeError ERR_TUN_ADDRESS (also without `from`, if the datagram went to a multicast address), RangeError as TunFlow.send
    */
   reply(payload: Uint8Array, from?: { address: string; port: number }): boolean {
     this.flow?.touch()
-    return this.port.send(this.v4, from === undefined ? this.to : senderOf(from, this.v4), this.from, payload)
+    if (from === undefined && !isGroup(this.to)) return this.port.send(this.v4, this.to, this.from, payload, this.udp)
+    const sender = senderOf(from ?? this.destination, this.v4)
+    return this.udp === null ? this.port.send(this.v4, sender, this.from, payload) : this.port.sendTo(this.udp, sender, payload)
   }
 
   /** Nobody is there: ICMP port unreachable, ECONNREFUSED at a connected socket. */
@@ -122,11 +126,22 @@ export class UdpPort {
     this.driver = driver
   }
 
-  send(v4: boolean, from: End, to: End, payload: Uint8Array): boolean {
-    if (payload.length > 65_507) throw coded(new RangeError(`a datagram holds 65507 bytes, not ${payload.length}`), 'ERR_TUN_DATAGRAM_SIZE')
-    const sent = this.stack.udp.send(v4, from, to, new Uint8Array(payload))
+  /** `flow`: whose share of the queue it takes. */
+  send(v4: boolean, from: End, to: End, payload: Uint8Array, flow: UdpFlow | null = null): boolean {
+    const sent = this.stack.udp.send(v4, from, to, copied(payload), flow)
     this.driver.wake()
     return sent
+  }
+
+  sendTo(flow: UdpFlow, from: End, payload: Uint8Array): boolean {
+    const sent = this.stack.udp.sendTo(flow, from, copied(payload), this.driver.now())
+    this.driver.wake()
+    return sent
+  }
+
+  setIdleTimeout(flow: UdpFlow, ms: number): void {
+    this.stack.udp.flows.setIdleTimeout(flow, ms)
+    this.touch(flow)
   }
 
   reject(v4: boolean, from: End, to: End, length: number): void {
@@ -151,6 +166,14 @@ export function payloadOf(d: Datagram): Buffer {
   if (d.slab !== null) payload.set(d.slab.bytes.subarray(d.start, d.end))
   return payload
 }
+
+function copied(payload: Uint8Array): Uint8Array<ArrayBuffer> {
+  if (payload.length <= MAX_DATAGRAM) return new Uint8Array(payload)
+  throw coded(new RangeError(`a datagram holds ${MAX_DATAGRAM} bytes, not ${payload.length}`), 'ERR_TUN_DATAGRAM_SIZE')
+}
+
+/** Nobody answers from an address that many have. */
+const isGroup = ([w0, w1, w2, w3]: End): boolean => isMulticast(w0, w1, w2, w3) || isBroadcast(w0, w1, w2, w3)
 
 function senderOf(from: { address: string; port: number }, v4: boolean): End {
   const words = parseAddress(from.address)

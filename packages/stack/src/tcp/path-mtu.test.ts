@@ -96,6 +96,6 @@ describe('path MTU (RFC 1191, RFC 8201)', () => {
     other[23] ^= 1
     t.inject(tooBig(other, 1000))
     expect(t.connection.smss).toBe(1460)
-    expect(t.stack.stats.drops.icmp).toBe(3)
+    expect([t.stack.stats.drops.icmp, t.stack.stats.drops.icmpChecksum]).toEqual([2, 1])
   })
 })

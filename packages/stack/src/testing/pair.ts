@@ -1,5 +1,6 @@
 // Owns: two whole stacks with their drivers, joined by seeded links in virtual time: the simulator. `a` opens, `b` answers.
 
+import type { Echo } from '../icmp.js'
 import { ByteRange } from '../memory/byte-queue.js'
 import type { Bytes, Millis } from '../memory/slab.js'
 import { Driver, type Host } from '../node/driver.js'
@@ -131,6 +132,8 @@ export class Endpoint {
   onrequest: (stream: TestStream) => void = stream => stream.connection.accept()
   ondatagram: (datagram: Datagram) => void = () => {}
   onflowended: (flow: UdpFlow) => void = () => {}
+  /** Pings to what is not served here; the default refuses them. */
+  onecho: (echo: Echo) => void = echo => this.stack.refuseEcho(echo)
   /** Connections that came in, in order. */
   readonly accepted: TestStream[] = []
   lost = -1
@@ -150,6 +153,7 @@ export class Endpoint {
         tcp: (connection, bits) => this.tcp(connection, bits),
         datagram: datagram => this.ondatagram(datagram),
         flowEnded: flow => this.onflowended(flow),
+        echo: echo => this.onecho(echo),
       },
       virtualHost(clock, fn => this.gate(fn)),
       { lost: status => (this.lost = status), down: () => {}, up: () => {}, resumed: () => {} },

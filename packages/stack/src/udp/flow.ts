@@ -1,12 +1,21 @@
 // Owns: UDP as flows by source: one flow for everything an application's socket sends, wherever to (endpoint-independent mapping).
-// Read first: RFC 4787 §4.1, §4.3 (idle time), §5.
+// Read first: RFC 4787 §4.1, §4.3 (idle time); contacts.ts for §5 (filters).
 
+import type { Sender } from '../ip/output.js'
 import type { DeadlineHeap, Wakeable } from '../memory/deadline-heap.js'
 import { FlowTable } from '../memory/flow-table.js'
 import type { Millis } from '../memory/slab.js'
 import type { Stats } from '../stats.js'
+import { type Contact, Contacts, type UdpFilter } from './contacts.js'
 
-export class UdpFlow implements Wakeable {
+/** A flow that only ever wrote to port 53 ends after this; RFC 4787 REQ-5(a) allows it for well-known ports. */
+const DNS_TIMEOUT = 30_000 // ms
+const DNS_PORT = 53
+
+/** Of flows without a filter. */
+const NOBODY = new Set<Contact>()
+
+export class UdpFlow implements Wakeable, Sender {
   readonly v4: boolean
   /** The application's socket. */
   readonly s0: number
@@ -17,10 +26,16 @@ export class UdpFlow implements Wakeable {
   private readonly flows: UdpFlows
   /** Idle for this long, it ends; milliseconds. */
   idleTimeout: Millis
+  /** It has asked nameservers only, so far: it ends early. */
+  onlyDns = false
   lastAt: Millis = 0
   deadline: Millis = Infinity
   heapIndex = -1
   closed = false
+  /** Bytes of datagrams to it that wait for the NIC; see ip/output.ts. */
+  waiting = 0
+  /** Whom it has written to, where that is asked; see contacts.ts. */
+  readonly contacts: Set<Contact>
   // Neighbours by last use; the flows' own.
   older: UdpFlow | null = null
   newer: UdpFlow | null = null
@@ -36,6 +51,7 @@ export class UdpFlow implements Wakeable {
     this.s3 = s3
     this.srcPort = srcPort
     this.idleTimeout = idleTimeout
+    this.contacts = flows.contacts === null ? NOBODY : new Set()
   }
 
   wake(now: Millis): void {
@@ -46,6 +62,12 @@ export class UdpFlow implements Wakeable {
       this.flows.heap.update(this)
     }
   }
+}
+
+export interface FlowOptions {
+  readonly maxUdpFlows: number
+  readonly udpTimeout: Millis
+  readonly udpFilter: UdpFilter
 }
 
 export class UdpFlows {
@@ -59,22 +81,27 @@ export class UdpFlows {
   private oldest: UdpFlow | null = null
   private newest: UdpFlow | null = null
 
-  constructor(heap: DeadlineHeap<Wakeable>, stats: Stats, limit: number, idleTimeout: Millis, k0: number, k1: number) {
+  /** null: no filter. */
+  readonly contacts: Contacts | null
+
+  constructor(heap: DeadlineHeap<Wakeable>, stats: Stats, options: FlowOptions, random32: () => number) {
     this.heap = heap
     this.stats = stats
-    this.limit = limit
-    this.idleTimeout = idleTimeout
-    this.table = new FlowTable(k0, k1)
+    this.limit = options.maxUdpFlows
+    this.idleTimeout = options.udpTimeout
+    this.table = new FlowTable(random32(), random32())
+    this.contacts = options.udpFilter === 'endpoint-independent' ? null : new Contacts(options.udpFilter, random32(), random32())
   }
 
   get size(): number {
     return this.table.size
   }
 
-  /** The flow of this source, made if it is new; the least recently used one makes room where the bound is reached. */
-  of(v4: boolean, s0: number, s1: number, s2: number, s3: number, srcPort: number, now: Millis): UdpFlow {
+  /** The flow of this source for a datagram to `dstPort`, made if it is new; the least recently used one makes room where the bound is reached. */
+  of(v4: boolean, s0: number, s1: number, s2: number, s3: number, srcPort: number, dstPort: number, now: Millis): UdpFlow {
     this.table.setKey(s0, s1, s2, s3, 0, 0, 0, 0, srcPort, 0)
     let flow = this.table.find()
+    const isNew = flow === undefined
     if (flow === undefined) {
       if (this.table.size >= this.limit && this.oldest !== null) {
         this.stats.udpFlowsEvicted++
@@ -85,8 +112,22 @@ export class UdpFlows {
       this.table.add(flow)
       this.append(flow)
     }
+    if (isNew) this.expectDns(flow, dstPort)
+    else if (flow.onlyDns && dstPort !== DNS_PORT) this.setIdleTimeout(flow, this.idleTimeout)
     this.touch(flow, now)
     return flow
+  }
+
+  /** From now on, and whatever the flow is used for. */
+  setIdleTimeout(flow: UdpFlow, idleTimeout: Millis): void {
+    flow.idleTimeout = idleTimeout
+    flow.onlyDns = false
+  }
+
+  private expectDns(flow: UdpFlow, dstPort: number): void {
+    if (dstPort !== DNS_PORT || this.idleTimeout <= DNS_TIMEOUT) return
+    flow.idleTimeout = DNS_TIMEOUT
+    flow.onlyDns = true
   }
 
   /** The flow is in use (either direction): RFC 4787 REQ-6 asks for outbound refresh, inbound may refresh too. */
@@ -109,6 +150,7 @@ export class UdpFlows {
     this.unlink(flow)
     this.table.setKey(flow.s0, flow.s1, flow.s2, flow.s3, 0, 0, 0, 0, flow.srcPort, 0)
     this.table.delete()
+    this.contacts?.forgetAll(flow)
     this.ended.push(flow)
   }
 

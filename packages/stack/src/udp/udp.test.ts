@@ -228,7 +228,7 @@ describe('sending', () => {
     t.reply('10.0.0.2|53', '10.0.0.1|5000', new Uint8Array(MAX_DATAGRAM))
     expect(t.out.length).toBe(Math.ceil((MAX_DATAGRAM + 8) / 48))
     t.reply('10.0.0.2|53', '10.0.0.1|5000', Uint8Array.of(1))
-    expect(t.stack.udp.wantsOutput).toBe(false)
+    expect(t.stack.wantsPoll).toBe(false)
   })
   test('too large, or beyond the budget: false and counted; sending makes room again', () => {
     const t = bench({ udpSendBudget: 3000 })

@@ -1,24 +1,22 @@
-// Owns: the UDP layer of one stack: datagrams in (queued until the turn's drain), datagrams out (queued until its poll), both bounded.
-// Read first: RFC 768; ip/fragments.ts for what is larger than the MTU.
+// Owns: the UDP layer of one stack: datagrams in (queued until the turn's drain, bounded), datagrams out (to ip/output.ts), rejections.
+// Read first: RFC 768; flow.ts for whose they are.
 
 import type { Icmp } from '../icmp.js'
-import { emitFragments, type Fragmented } from '../ip/fragments.js'
+import type { End } from '../ip/fragments.js'
+import type { Output } from '../ip/output.js'
 import type { DeadlineHeap, Wakeable } from '../memory/deadline-heap.js'
-import { CSUM_PARTIAL, type PacketBatch } from '../memory/packet-batch.js'
 import type { Bytes, Millis, Slab } from '../memory/slab.js'
 import type { StackOptions } from '../options.js'
 import type { Stats } from '../stats.js'
-import { pseudoSum } from '../wire/checksum.js'
 import { Offender } from '../wire/icmp.js'
-import { IPV4_HEADER, IPV6_HEADER, type IpPacket, PROTO_UDP, writeIpv4, writeIpv6 } from '../wire/ip.js'
-import { UDP_CSUM_OFFSET, UDP_HEADER, type UdpHeader, writeUdpHeader } from '../wire/udp.js'
+import { type IpPacket, PROTO_UDP } from '../wire/ip.js'
+import { UDP_HEADER, type UdpHeader } from '../wire/udp.js'
 import { type UdpFlow, UdpFlows } from './flow.js'
 
 /** Datagrams one turn hands over at most; what a batch budget can bring, USO included. */
 const MAX_QUEUED = 4096
 /** RFC 768 over IPv4: 65,535 − 20 − 8; the same bound for IPv6, whose own is 20 higher. */
 export const MAX_DATAGRAM = 65_507
-const INLINE = 512
 
 /** A datagram received: valid during the drain that hands it over. */
 export class Datagram {
@@ -43,7 +41,6 @@ export class Datagram {
 
 export class Udp {
   readonly flows: UdpFlows
-  private readonly options: Required<StackOptions>
   private readonly stats: Stats
   private readonly icmp: Icmp
   private readonly offender = new Offender()
@@ -51,20 +48,20 @@ export class Udp {
   private readonly served = new Map<number, ((d0: number, d1: number, d2: number, d3: number) => boolean)[]>()
   private readonly queue: Datagram[] = []
   private queued = 0
-  private readonly outgoing: Fragmented[] = []
-  private outgoingHead = 0
-  private outgoingBytes = 0
-  /** Of the datagram at the head, as far as its fragments are out already; and the MTU they are cut for. */
-  private fragmented = 0
-  private fragmentMtu = 0
-  private identification: number
+  private readonly output: Output
 
-  constructor(options: Required<StackOptions>, stats: Stats, heap: DeadlineHeap<Wakeable>, icmp: Icmp, random32: () => number) {
-    this.options = options
+  constructor(
+    options: Required<StackOptions>,
+    stats: Stats,
+    heap: DeadlineHeap<Wakeable>,
+    icmp: Icmp,
+    output: Output,
+    random32: () => number,
+  ) {
     this.stats = stats
     this.icmp = icmp
-    this.flows = new UdpFlows(heap, stats, options.maxUdpFlows, options.udpTimeout, random32(), random32())
-    this.identification = random32()
+    this.output = output
+    this.flows = new UdpFlows(heap, stats, options, random32)
   }
 
   /** Datagrams to `port` whose destination `matches` are handed over without a flow (DNS, services). Answers the undo. */
@@ -85,7 +82,8 @@ export class Udp {
     const served = this.served.get(udp.dstPort)
     const flow = served?.some(matches => matches(ip.d0, ip.d1, ip.d2, ip.d3))
       ? null
-      : this.flows.of(ip.v4, ip.s0, ip.s1, ip.s2, ip.s3, udp.srcPort, now)
+      : this.flows.of(ip.v4, ip.s0, ip.s1, ip.s2, ip.s3, udp.srcPort, udp.dstPort, now)
+    if (flow !== null) this.flows.contacts?.note(flow, ip.d0, ip.d1, ip.d2, ip.d3, udp.dstPort, now)
     const step = size > 0 ? size : Math.max(1, udp.end - udp.data)
     let at = udp.data
     do {
@@ -138,55 +136,23 @@ export class Udp {
     return this.queued > 0 || this.flows.ended.length > 0
   }
 
-  get wantsOutput(): boolean {
-    return this.outgoing.length > this.outgoingHead
+  /**
+   * Sends a datagram; words and port of either end. `payload` is the stack's from now on. False: too large, or the queue is full.
+   */
+  send(v4: boolean, from: End, to: End, payload: Bytes, flow: UdpFlow | null = null): boolean {
+    const sent = payload.length <= MAX_DATAGRAM && this.output.udp(v4, from, to, payload, flow)
+    if (!sent) this.stats.drops.udpSend++
+    return sent
   }
 
-  /**
-   * Queues a datagram; words and port of either end. `payload` is the stack's from now on. False: too large, or the queue is full.
-   */
-  send(
-    v4: boolean,
-    from: readonly [number, number, number, number, number],
-    to: readonly [number, number, number, number, number],
-    payload: Bytes,
-  ): boolean {
-    if (payload.length > MAX_DATAGRAM || this.outgoingBytes + payload.length > this.options.udpSendBudget) {
-      this.stats.drops.udpSend++
+  /** The same to the flow's source. False as well if the filter keeps datagrams from `from` out. */
+  sendTo(flow: UdpFlow, from: End, payload: Bytes, now: Millis): boolean {
+    const { contacts } = this.flows
+    if (contacts !== null && !contacts.permits(flow, from[0], from[1], from[2], from[3], from[4], now)) {
+      this.stats.drops.udpFiltered++
       return false
     }
-    this.outgoing.push({ v4, from, to, payload })
-    this.outgoingBytes += payload.length + 64 // an empty one is not free either
-    return true
-  }
-
-  /** True: more is waiting, the batch is full. */
-  poll(tx: PacketBatch): boolean {
-    while (this.outgoingHead < this.outgoing.length) {
-      const out = this.outgoing[this.outgoingHead]
-      const total = (out.v4 ? IPV4_HEADER : IPV6_HEADER) + UDP_HEADER + out.payload.length
-      if (!tx.hasRoom(1)) return true
-      if (total <= this.options.mtu && this.fragmented === 0) emitDatagram(tx, out)
-      else if (!this.emitFragmented(tx, out)) return true
-      this.outgoingBytes -= out.payload.length + 64
-      if (++this.outgoingHead === 256) {
-        this.outgoing.splice(0, this.outgoingHead) // a queue that never runs empty must not hold what is out
-        this.outgoingHead = 0
-      }
-    }
-    this.outgoing.length = 0
-    this.outgoingHead = 0
-    return false
-  }
-
-  /** False: the batch was full before all fragments were out. */
-  private emitFragmented(tx: PacketBatch, out: Fragmented): boolean {
-    if (this.fragmented === 0) this.fragmentMtu = this.options.mtu
-    this.fragmented = emitFragments(tx, out, this.fragmentMtu, this.identification, this.fragmented)
-    if (this.fragmented < UDP_HEADER + out.payload.length) return false
-    this.fragmented = 0
-    this.identification = (this.identification + 1) | 0
-    return true
+    return this.send(flow.v4, from, [flow.s0, flow.s1, flow.s2, flow.s3, flow.srcPort], payload, flow)
   }
 
   /** Tells the sender of a datagram that nobody is there: ICMP port unreachable. */
@@ -199,30 +165,5 @@ export class Udp {
     p.length = UDP_HEADER + length
     p.word = p.length << 16
     this.icmp.unreachable('port', p, now)
-  }
-}
-
-function emitDatagram(tx: PacketBatch, out: Fragmented): void {
-  const { v4, from, to, payload } = out
-  const view = tx.slab.view
-  const at = tx.beginRow()
-  const ipBytes = v4 ? IPV4_HEADER : IPV6_HEADER
-  const length = UDP_HEADER + payload.length
-  if (v4) writeIpv4(view, at, ipBytes + length, PROTO_UDP, from[3], to[3])
-  else writeIpv6(view, at, length, PROTO_UDP, from[0], from[1], from[2], from[3], to[0], to[1], to[2], to[3])
-  const udpAt = at + ipBytes
-  writeUdpHeader(view, udpAt, from[4], to[4], length)
-  const pseudo = pseudoSum(v4, from[0], from[1], from[2], from[3], to[0], to[1], to[2], to[3], PROTO_UDP, length)
-  view.setUint16(udpAt + UDP_CSUM_OFFSET, pseudo)
-  const row = tx.count
-  tx.flags[row] = CSUM_PARTIAL
-  tx.csumStart[row] = ipBytes
-  tx.csumOffset[row] = UDP_CSUM_OFFSET
-  if (payload.length <= INLINE) {
-    tx.slab.bytes.set(payload, udpAt + UDP_HEADER)
-    tx.finishRow(ipBytes + length)
-  } else {
-    tx.addPiece(payload, 0, payload.length, null)
-    tx.finishRow(ipBytes + UDP_HEADER)
   }
 }

@@ -1,11 +1,15 @@
-// Owns: ICMP and ICMPv6 error messages as bytes: the ones we send, and "too big", which we heed.
-// Read first: RFC 792, RFC 1191 §4, RFC 1812 §5.2.7.1, RFC 4443 §3.1 and §3.2.
+// Owns: ICMP and ICMPv6 messages as bytes: the errors we send, "too big", which we heed, and which is which.
+// Read first: RFC 792, RFC 1191 §4, RFC 1812 §5.2.7.1, RFC 4443 §2.1, §3 and §4.
 
 import { MAPPED } from './address.js'
 import { pseudoSum, sumBytes } from './checksum.js'
 import { IPV4_HEADER, IPV6_HEADER, PROTO_ICMP, PROTO_ICMPV6, PROTO_TCP, writeIpv4, writeIpv6 } from './ip.js'
 
-const ICMP_HEADER = 8
+export const ICMP_HEADER = 8
+const ECHO_REQUEST4 = 8
+const ECHO_REQUEST6 = 128
+const ECHO_REPLY4 = 0
+const ECHO_REPLY6 = 129
 /** Behind the IP header a quotation holds this much of the transport header: RFC 792 asks for 8, kernels look at no more. */
 const QUOTED_TRANSPORT = 8
 
@@ -14,6 +18,41 @@ export type Unreachable = 'port' | 'host' | 'net' | 'prohibited'
 // Destination unreachable: type 3 in ICMP, type 1 in ICMPv6. Code 13 for IPv4, not 9 or 10: RFC 1812 §5.2.7.1.
 const CODES4 = { port: 3, host: 1, net: 0, prohibited: 13 } satisfies Record<Unreachable, number>
 const CODES6 = { port: 4, host: 3, net: 0, prohibited: 1 } satisfies Record<Unreachable, number>
+
+/** Is view[at, end) an echo request? */
+export function isEchoRequest(view: DataView, at: number, end: number, v4: boolean): boolean {
+  return end - at >= ICMP_HEADER && view.getUint16(at) === (v4 ? ECHO_REQUEST4 : ECHO_REQUEST6) << 8
+}
+
+/** Type and code of the answer, as a message's first word. */
+export function echoReplyWord(v4: boolean): number {
+  return (v4 ? ECHO_REPLY4 : ECHO_REPLY6) << 24
+}
+
+/** The first word of the message that an echo request is, for quoting it. */
+export function echoRequestWord(v4: boolean): number {
+  return (v4 ? ECHO_REQUEST4 : ECHO_REQUEST6) << 24
+}
+
+/** Does a message of this type report an error? Then none is sent about it: RFC 1122 §3.2.2, RFC 4443 §2.4(e.1) and (e.2). */
+export function isIcmpError(type: number, v4: boolean): boolean {
+  return v4 ? type === 3 || type === 4 || type === 5 || type === 11 || type === 12 : type < 128 || type === 137
+}
+
+/** What is wrong with a packet that goes no further; type and code of ICMP, then of ICMPv6. */
+export type Fault = 'protocol' | 'ttl'
+const FAULTS4 = { protocol: 0x0302, ttl: 0x0b00 } satisfies Record<Fault, number>
+const FAULTS6 = { protocol: 0x0401, ttl: 0x0300 } satisfies Record<Fault, number>
+
+/** Type and code of the error about it, as a message's first word. */
+export function faultWord(fault: Fault, v4: boolean): number {
+  return (v4 ? FAULTS4 : FAULTS6)[fault] << 16
+}
+
+/** ICMPv6 Parameter Problem; its second word is the pointer. */
+export function problemWord(code: number): number {
+  return (4 << 24) | (code << 16)
+}
 
 /** The packet an error is about, as it came: source is whom the error goes to. One reused record. */
 export class Offender {

@@ -1,5 +1,5 @@
 // Owns: IPv4 and IPv6 headers: reading with every bound checked, writing.
-// Read first: RFC 791 §3.1, RFC 1122 §3.2.1, RFC 8200 §3–4.
+// Read first: RFC 791 §3.1, RFC 1122 §3.2.1, RFC 7126 (options), RFC 8200 §3–4, RFC 7112 (headers of a first fragment).
 
 import { isMapped, MAPPED } from './address.js'
 import { fold, sumBytes, sumWord } from './checksum.js'
@@ -12,6 +12,8 @@ const HOP_BY_HOP = 0
 const ROUTING = 43
 const FRAGMENT = 44
 const DESTINATION = 60
+/** RFC 8200 §4.7: nothing follows. */
+export const NO_NEXT_HEADER = 59
 
 export const IPV4_HEADER = 20
 export const IPV6_HEADER = 40
@@ -23,8 +25,25 @@ export const IP_MALFORMED = 1
 export const IP_BAD_CHECKSUM = 2
 /** An IPv6 packet with ::ffff:a.b.c.d in it: such addresses never travel (RFC 4291 §2.5.5.2, draft-itojun-v6ops-v4mapped-harmful). */
 export const IP_MARTIAN = 3
-/** An extension header that is cut short, repeated beyond the bound, or a routing header with segments left (RFC 5095). */
+/** An extension header that is cut short or repeated beyond the bound, an option that says "discard", a jumbogram (RFC 2675). */
 export const IP_BAD_EXTENSION = 4
+/** An IPv4 source route: RFC 7126 §4.3 and §4.4 have it dropped. */
+export const IP_SOURCE_ROUTE = 5
+/** IPv6: the sender is to be told by a Parameter Problem, `problemCode` and `problemAt` say which. */
+export const IP_PROBLEM = 6
+
+// Codes of Parameter Problem: RFC 4443 §3.4, RFC 7112 §7.
+const PROBLEM_FIELD = 0
+export const PROBLEM_NEXT_HEADER = 1
+const PROBLEM_OPTION = 2
+const PROBLEM_INCOMPLETE = 3
+
+// IPv4 options.
+const LOOSE_ROUTE = 131
+const STRICT_ROUTE = 137
+// IPv6 options.
+const ROUTER_ALERT = 5
+const JUMBO = 0xc2
 
 /** Extension headers walked before a packet is dropped: a real one has two or three. */
 const MAX_EXTENSIONS = 8
@@ -53,6 +72,11 @@ export class IpPacket {
   fragmentOffset = 0
   moreFragments = false
   identification = 0
+  /** IPv6: where the last next-header field stands, from the packet's first byte. */
+  nextAt = 0
+  problemCode = 0
+  /** Of the byte at fault, from the packet's first byte. */
+  problemAt = 0
 }
 
 /** Reads the packet of `length` bytes at `at`. `trustLength`: the row's length rules (GSO rows), not the header's. */
@@ -95,6 +119,23 @@ function readIpv4(view: DataView, at: number, length: number, trustLength: boole
     ip.moreFragments = (fragment & 0x2000) !== 0
     ip.identification = view.getUint16(at + 4)
   }
+  return headerLength === IPV4_HEADER ? IP_OK : skipIpv4Options(view, at + IPV4_HEADER, ip.payload)
+}
+
+/** RFC 791 §3.1: an end of list, a nop, or kind, length, data. None is acted on; a router would have to. */
+function skipIpv4Options(view: DataView, from: number, end: number): number {
+  for (let at = from; at < end; ) {
+    const kind = view.getUint8(at)
+    if (kind === 0) return IP_OK
+    if (kind === 1) {
+      at++
+      continue
+    }
+    const length = at + 1 < end ? view.getUint8(at + 1) : 0
+    if (length < 2 || at + length > end) return IP_MALFORMED
+    if (kind === LOOSE_ROUTE || kind === STRICT_ROUTE) return IP_SOURCE_ROUTE
+    at += length
+  }
   return IP_OK
 }
 
@@ -114,21 +155,28 @@ function readIpv6(view: DataView, at: number, length: number, trustLength: boole
   ip.d2 = view.getInt32(at + 32)
   ip.d3 = view.getInt32(at + 36)
   if (isMapped(ip.s0, ip.s1, ip.s2) || isMapped(ip.d0, ip.d1, ip.d2)) return IP_MARTIAN
-  return walkExtensions(view, at + IPV6_HEADER, view.getUint8(at + 6), ip)
+  const first = view.getUint8(at + 6)
+  const status = walkExtensions(view, at + IPV6_HEADER, first, ip)
+  if (status === IP_PROBLEM) findTransport(view, at + IPV6_HEADER, first, ip) // an error is not told about an error
+  return status
 }
 
 /** RFC 8200 §4: steps over the headers we need not act on, and into a fragment header. */
 function walkExtensions(view: DataView, from: number, first: number, ip: IpPacket): number {
   let next = first
+  let nextAt = ip.start + 6
   let at = from
   for (let i = 0; i < MAX_EXTENSIONS; i++) {
-    if (next !== HOP_BY_HOP && next !== DESTINATION && next !== ROUTING && next !== FRAGMENT) {
+    if (!isExtension(next)) {
       ip.proto = next
       ip.payload = at
+      ip.nextAt = nextAt - ip.start
       return IP_OK
     }
+    if (next === HOP_BY_HOP && i > 0) return problem(ip, PROBLEM_NEXT_HEADER, nextAt) // only directly after the header: §4
     if (at + 8 > ip.end) return IP_BAD_EXTENSION
     const following = view.getUint8(at)
+    nextAt = at
     if (next === FRAGMENT) {
       const field = view.getUint16(at + 2)
       ip.fragmentOffset = field & 0xfff8
@@ -138,19 +186,69 @@ function walkExtensions(view: DataView, from: number, first: number, ip: IpPacke
       // Offset 0 and no more: an atomic fragment, a packet like any other (RFC 6946).
       if (ip.fragmentOffset !== 0 || ip.moreFragments) {
         ip.fragment = true
+        ip.nextAt = nextAt - ip.start
+        if (ip.fragmentOffset === 0 && !findTransport(view, at, following, ip)) return problem(ip, PROBLEM_INCOMPLETE, ip.start)
         ip.proto = following
         ip.payload = at
         return IP_OK
       }
     } else {
-      if (next === HOP_BY_HOP && i > 0) return IP_BAD_EXTENSION // only directly after the header
-      if (next === ROUTING && view.getUint8(at + 3) !== 0) return IP_BAD_EXTENSION
-      at += 8 + view.getUint8(at + 1) * 8
-      if (at > ip.end) return IP_BAD_EXTENSION
+      const end = at + 8 + view.getUint8(at + 1) * 8
+      if (end > ip.end) return IP_BAD_EXTENSION
+      // §4.4 and RFC 5095: a route that still leads on is none we know, whatever its type.
+      if (next === ROUTING && view.getUint8(at + 3) !== 0) return problem(ip, PROBLEM_FIELD, at + 2)
+      const status = next === ROUTING ? IP_OK : walkOptions(view, at + 2, end, ip)
+      if (status !== IP_OK) return status
+      at = end
     }
     next = following
   }
   return IP_BAD_EXTENSION
+}
+
+function isExtension(next: number): boolean {
+  return next === HOP_BY_HOP || next === DESTINATION || next === ROUTING || next === FRAGMENT
+}
+
+function problem(ip: IpPacket, code: number, at: number): number {
+  ip.problemCode = code
+  ip.problemAt = at - ip.start
+  return IP_PROBLEM
+}
+
+/** RFC 8200 §4.2: an option's two highest bits say what becomes of a packet with one that nobody knows. */
+function walkOptions(view: DataView, from: number, end: number, ip: IpPacket): number {
+  for (let at = from; at < end; ) {
+    const type = view.getUint8(at)
+    if (type === 0) {
+      at++ // Pad1 has no length
+      continue
+    }
+    if (at + 2 > end || at + 2 + view.getUint8(at + 1) > end) return IP_BAD_EXTENSION
+    if (type === JUMBO) return problem(ip, PROBLEM_OPTION, at) // RFC 2675 §3: what a node without jumbograms answers
+    if (type !== 1 && type !== ROUTER_ALERT) {
+      const action = type >> 6
+      if (action === 1) return IP_BAD_EXTENSION
+      if (action > 1) return problem(ip, PROBLEM_OPTION, at) // not to a multicast destination, which gets no errors at all here
+    }
+    at += 2 + view.getUint8(at + 1)
+  }
+  return IP_OK
+}
+
+/** Looks for the transport header behind all others. False: it is not all there, as RFC 7112 §5 has it in a first fragment. */
+function findTransport(view: DataView, from: number, first: number, ip: IpPacket): boolean {
+  let next = first
+  let at = from
+  while (isExtension(next) && at + 8 <= ip.end) {
+    const length = next === FRAGMENT ? 8 : 8 + view.getUint8(at + 1) * 8
+    next = view.getUint8(at)
+    at += length
+  }
+  ip.proto = next
+  ip.payload = at
+  const least = isExtension(next) ? 8 : next === PROTO_TCP ? 20 : next === PROTO_UDP ? 8 : next === PROTO_ICMPV6 ? 4 : 0
+  return at + least <= ip.end
 }
 
 /**
@@ -183,11 +281,12 @@ export function writeIpv6(
   d1: number,
   d2: number,
   d3: number,
+  hopLimit = 64,
 ): void {
   view.setUint32(at, 0x60000000)
   view.setUint16(at + 4, payload)
   view.setUint8(at + 6, next)
-  view.setUint8(at + 7, 64)
+  view.setUint8(at + 7, hopLimit)
   view.setInt32(at + 8, s0)
   view.setInt32(at + 12, s1)
   view.setInt32(at + 16, s2)

@@ -14,7 +14,19 @@ import {
   parseAddress,
 } from './address.js'
 import { pseudoSum, sumBytes } from './checksum.js'
-import { IP_BAD_CHECKSUM, IP_BAD_EXTENSION, IP_MALFORMED, IP_MARTIAN, IP_OK, IpPacket, readIp, writeIpv4, writeIpv6 } from './ip.js'
+import {
+  IP_BAD_CHECKSUM,
+  IP_BAD_EXTENSION,
+  IP_MALFORMED,
+  IP_MARTIAN,
+  IP_OK,
+  IP_PROBLEM,
+  IP_SOURCE_ROUTE,
+  IpPacket,
+  readIp,
+  writeIpv4,
+  writeIpv6,
+} from './ip.js'
 import { printPacket } from './print.js'
 import { readSegment, Segment, segLen, writeMss, writeSack, writeTcpHeader, writeTimestamps } from './tcp.js'
 import { readUdp, UdpHeader } from './udp.js'
@@ -172,28 +184,73 @@ describe('IP headers', () => {
     writeIpv6(viewOf(v6), 0, 20, 6, 0, 0, 0xffff, 4, 5, 6, 7, 8)
     expect(read(v6)).toBe(IP_MARTIAN)
   })
-  test('extension headers: walked, bounded, hop-by-hop first, no source routes', () => {
-    const packet = (first: number, ...headers: number[][]) => {
-      const body = headers.flat()
-      const bytes = new Uint8Array(40 + body.length)
-      writeIpv6(viewOf(bytes), 0, body.length, first, 1, 2, 3, 4, 5, 6, 7, 8)
-      bytes.set(body, 40)
-      return bytes
-    }
-    const ext = (next: number, ...rest: number[]) => [next, 0, ...rest, ...new Array(6 - rest.length).fill(0)]
-    const tcp = new Array(20).fill(0)
-    expect(read(packet(0, ext(60), ext(6), tcp))).toBe(IP_OK)
-    expect([ip.proto, ip.payload]).toEqual([6, 56])
-    expect(read(packet(60, ext(0), ext(6), tcp))).toBe(IP_BAD_EXTENSION)
-    expect(read(packet(43, ext(6, 0, 0), tcp))).toBe(IP_OK)
-    expect(read(packet(43, ext(6, 0, 1), tcp))).toBe(IP_BAD_EXTENSION)
-    expect(read(packet(60, [6, 200, 0, 0, 0, 0, 0, 0], tcp))).toBe(IP_BAD_EXTENSION)
-    expect(read(packet(60, [6, 0]))).toBe(IP_BAD_EXTENSION)
-    expect(read(packet(60, ...new Array(9).fill(ext(60)), tcp))).toBe(IP_BAD_EXTENSION)
-    expect(read(packet(44, ext(6, 0, 0), tcp))).toBe(IP_OK) // atomic
+  const packet6 = (first: number, ...headers: number[][]) => {
+    const body = headers.flat()
+    const bytes = new Uint8Array(40 + body.length)
+    writeIpv6(viewOf(bytes), 0, body.length, first, 1, 2, 3, 4, 5, 6, 7, 8)
+    bytes.set(body, 40)
+    return bytes
+  }
+  const ext = (next: number, ...rest: number[]) => [next, 0, ...rest, ...new Array(6 - rest.length).fill(0)]
+  const tcp = new Array(20).fill(0)
+  const problem = () => [ip.problemCode, ip.problemAt]
+
+  test('extension headers: walked, bounded, cut short', () => {
+    expect(read(packet6(0, ext(60), ext(6), tcp))).toBe(IP_OK)
+    expect([ip.proto, ip.payload, ip.nextAt]).toEqual([6, 56, 48])
+    expect(read(packet6(43, ext(6, 0, 0), tcp))).toBe(IP_OK)
+    expect(read(packet6(60, [6, 200, 0, 0, 0, 0, 0, 0], tcp))).toBe(IP_BAD_EXTENSION)
+    expect(read(packet6(60, [6, 0]))).toBe(IP_BAD_EXTENSION)
+    expect(read(packet6(60, ...new Array(9).fill(ext(60)), tcp))).toBe(IP_BAD_EXTENSION)
+  })
+  test('RFC 8200 §4, §4.4: hop-by-hop not at once, a route that leads on: a parameter problem that points at it', () => {
+    expect([read(packet6(60, ext(0), ext(6), tcp)), ...problem()]).toEqual([IP_PROBLEM, 1, 40])
+    expect([read(packet6(43, ext(6, 0, 1), tcp)), ...problem()]).toEqual([IP_PROBLEM, 0, 42])
+    expect(ip.proto).toBe(6) // what is behind it is known: no error about an error
+  })
+  test('RFC 8200 §4.2: unknown options are skipped, discarded or told, as their type says; RFC 2675: no jumbograms', () => {
+    expect(read(packet6(0, ext(6, 0, 0, 0x1e, 2), tcp))).toBe(IP_OK)
+    expect(read(packet6(0, ext(6, 5, 2), tcp))).toBe(IP_OK) // router alert
+    expect(read(packet6(0, ext(6, 1, 4, 0xff, 0xff, 0xff, 0xff), tcp))).toBe(IP_OK) // PadN, whatever is in it
+    expect(read(packet6(60, ext(6, 0, 0, 0x5e, 2), tcp))).toBe(IP_BAD_EXTENSION)
+    for (const type of [0x9e, 0xde, 0xc2])
+      expect([read(packet6(60, ext(6, 0, 0, type, 2), tcp)), ...problem()]).toEqual([IP_PROBLEM, 2, 44])
+    expect(read(packet6(60, ext(6, 0, 0, 0, 0, 0x1e, 1), tcp))).toBe(IP_BAD_EXTENSION) // reaches beyond its header
+    const jumbo = packet6(0, ext(6, 0xc2, 4), tcp)
+    jumbo.fill(0, 4, 6)
+    expect(read(jumbo)).toBe(IP_BAD_EXTENSION)
+  })
+  test('fragments: atomic ones are whole (RFC 6946); a first one has all headers (RFC 7112)', () => {
+    expect(read(packet6(44, ext(6, 0, 0), tcp))).toBe(IP_OK)
     expect([ip.fragment, ip.payload]).toEqual([false, 48])
-    expect(read(packet(44, ext(17, 0x01, 0x09, 0, 0, 0, 5), tcp))).toBe(IP_OK)
+    expect(read(packet6(44, ext(17, 0x01, 0x09, 0, 0, 0, 5), tcp))).toBe(IP_OK)
     expect([ip.fragment, ip.fragmentOffset, ip.moreFragments, ip.identification]).toEqual([true, 0x108, true, 0x00000005])
+    expect(read(packet6(44, ext(17, 0, 1), ext(0)))).toBe(IP_OK)
+    expect([ip.proto, ip.payload]).toEqual([17, 48])
+    expect([read(packet6(44, ext(6, 0, 1), ext(0))), ...problem()]).toEqual([IP_PROBLEM, 3, 0])
+    expect([read(packet6(44, ext(60, 0, 1), [17, 1, 0, 0, 0, 0, 0, 0])), ...problem()]).toEqual([IP_PROBLEM, 3, 0])
+  })
+  test('IPv4 options are skipped; a source route is dropped (RFC 7126); lengths that cannot be are malformed', () => {
+    const withOptions = (...options: number[]) => {
+      const bytes = new Uint8Array(20 + options.length + 20)
+      writeIpv4(viewOf(bytes), 0, bytes.length, 6, 1, 2)
+      bytes[0] = 0x45 + options.length / 4
+      bytes.set(options, 20)
+      return fillChecksums(bytes)
+    }
+    expect(read(withOptions(148, 4, 0, 0, 1, 1, 1, 0))).toBe(IP_OK)
+    expect(ip.payload).toBe(28)
+    expect(read(withOptions(7, 7, 4, 0, 0, 0, 0, 0))).toBe(IP_OK) // record route: not recorded
+    expect(read(withOptions(1, 131, 3, 4))).toBe(IP_SOURCE_ROUTE)
+    expect(read(withOptions(137, 3, 4, 0))).toBe(IP_SOURCE_ROUTE)
+    expect(read(withOptions(0, 131, 3, 4))).toBe(IP_OK) // behind the end of the list
+    for (const bad of [
+      [7, 0, 0, 0],
+      [7, 1, 0, 0],
+      [7, 5, 0, 0],
+      [1, 1, 1, 7],
+    ])
+      expect(read(withOptions(...bad))).toBe(IP_MALFORMED)
   })
 })
 
