@@ -28,7 +28,13 @@ const long = process.argv.includes('--long')
 const filters = process.argv.slice(2).filter(arg => arg !== '--long')
 const requireAll = process.env.TUN_REQUIRE === 'all'
 const scratch = mkdtempSync(join(tmpdir(), 'tun-test-'))
-const env = { ...process.env, TURBO_TELEMETRY_DISABLED: '1', DO_NOT_TRACK: '1', ...(long ? { TUN_LONG: '1' } : {}) }
+const env = {
+  TUN_FUZZ_SECONDS: filters.length === 0 ? '60' : '6', // of random packets and operations; unit tests by themselves take 6
+  ...process.env,
+  TURBO_TELEMETRY_DISABLED: '1',
+  DO_NOT_TRACK: '1',
+  ...(long ? { TUN_LONG: '1' } : {}),
+}
 process.on('exit', () => rmSync(scratch, { recursive: true, force: true }))
 for (const [signal, number] of /** @type {[NodeJS.Signals, number][]} */ ([
   ['SIGINT', 2],

@@ -2,6 +2,7 @@ import { describe, expect, test } from 'vitest'
 import type { Stats } from './stats.js'
 import type { TcpConnection } from './tcp/connection.js'
 import { OPEN } from './tcp/states.js'
+import { corpusSeeds } from './testing/corpus.js'
 import { Pair, type TestStream } from './testing/pair.js'
 import { runScenario } from './testing/scenario.js'
 
@@ -102,4 +103,8 @@ describe('a process that stands still is no network that loses', () => {
     expect(c.congestion.ssthresh).toBe(before.ssthresh)
     expect(c.congestion.cwnd).toBeGreaterThanOrEqual(before.cwnd)
   })
+})
+
+describe('corpus', () => {
+  test.each(corpusSeeds('simulation'))('seed %i: %s', seed => void runScenario(seed))
 })

@@ -37,6 +37,7 @@ const CHALLENGE_SPAN = 5000
 export function arrives(c: TcpConnection, seg: Segment, slab: Slab, now: Millis): void {
   if (c.state === SYN_PENDING) return c.tcp.handshake.arrivesWhilePending(c, seg, now)
   c.heardAt = now
+  c.keepProbes = 0
   if (c.tcp.options.prediction && predicted(c, seg, slab, now)) {
     // all is done
   } else if (c.state === SYN_SENT) arrivesInSynSent(c, seg, slab, now)
@@ -140,7 +141,7 @@ function checkReset(c: TcpConnection, seg: Segment, now: Millis): boolean {
     challenge(c, now) // RFC 5961 §3.2: in the window but not exact
     return false
   }
-  c.tcp.remove(c, 'ECONNRESET')
+  c.tcp.remove(c, c.state === SYN_RECEIVED && c.active ? 'ECONNREFUSED' : 'ECONNRESET')
   return false
 }
 
@@ -214,6 +215,7 @@ function establish(c: TcpConnection, seg: Segment, now: Millis): void {
   c.sndWl2 = seg.ack
   // Our SYN is acknowledged: one number that is not in the queue. It is all there is, data waits for this.
   measureSyn(c, seg, now)
+  if (c.retries > 1) c.congestion.cwnd = c.smss // SYNs are being lost: RFC 6928 §2, RFC 5681 §3.1
   c.retries = 0
   c.sndUna = seqAdd(c.iss, 1)
   c.scoreboard.begin(c.sndUna)

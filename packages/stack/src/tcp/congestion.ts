@@ -45,7 +45,7 @@ export function slowStart(cwnd: number, acked: number, ssthresh: number): number
 
 /**
  * What was in the network when a loss was seen. RFC 5681 (4) says FlightSize; while reordering was waited for, text that the peer holds already
- * let new text out, and FlightSize has grown beyond the window.
+ * let new text out, and FlightSize has grown beyond the window. Nor does what limited transmit sent count: RFC 5681 §3.2 (2), RFC 6675 §5 (4.2).
  */
 export const inNetwork = (cwnd: number, flight: number): number => Math.min(cwnd, flight)
 

@@ -77,6 +77,8 @@ export class TcpConnection implements Wakeable {
   /** It was sent at least once: SND.NXT counts it. */
   finSent = false
   noDelay = true
+  /** We opened it. */
+  active = false
   /** A SYN (or SYN-ACK) is to be sent (again). */
   synDue = false
   /** One lost segment is to be sent again whatever the congestion window says: a recovery begins. */

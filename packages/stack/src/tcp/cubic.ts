@@ -25,6 +25,8 @@ export class Cubic implements Congestion {
   private wEst = 0
   /** Window before the last reduction: from there on `wEst` grows by one segment a round trip (§4.3). */
   private cwndPrior = 0
+  /** When the last ACK came. */
+  private ackedAt: Millis = Number.NaN
   private prior = { cwnd: 0, ssthresh: 0, wMax: 0, epochAt: Number.NaN, k: 0, wEst: 0, cwndPrior: 0 }
 
   constructor(smss: number) {
@@ -34,7 +36,12 @@ export class Cubic implements Congestion {
 
   onAck(acked: number, flight: number, now: Millis, srtt: Millis): void {
     this.fresh = false
-    if (!filled(this.cwnd, flight)) return
+    const since = now - this.ackedAt
+    this.ackedAt = now
+    if (!filled(this.cwnd, flight)) {
+      if (since > 0) this.epochAt += since // time in which the window was not needed does not count (§5.8)
+      return
+    }
     if (this.cwnd < this.ssthresh) this.cwnd = slowStart(this.cwnd, acked, this.ssthresh)
     else this.avoid(acked, now, srtt)
   }
@@ -103,7 +110,8 @@ export class Cubic implements Congestion {
   }
 
   onIdle(idle: Millis, rto: Millis): void {
-    if (!Number.isNaN(this.epochAt)) this.epochAt += idle // time without sending does not count (§5.8)
+    this.epochAt += idle // nor does time without sending (§5.8)
+    this.ackedAt += idle
     this.cwnd = decayed(this.cwnd, this.smss, idle, rto)
   }
 

@@ -249,6 +249,7 @@ export class Handshake {
   /** Active open, §3.10.1: a SYN leaves with the next poll. */
   open(c: TcpConnection): void {
     c.state = SYN_SENT
+    c.active = true
     this.tcp.keyOf(c)
     c.iss = this.isn(this.tcp.now)
     // Offered; `takeSynOptions` settles what came back.

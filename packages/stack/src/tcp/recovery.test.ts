@@ -99,6 +99,36 @@ describe('RFC 8985 §6: losses are seen by what overtook them', () => {
   })
 })
 
+describe('RFC 8985 §6.2 step 4: what duplicates teach', () => {
+  test('the DSACK of a needless tail loss probe: nothing', () => {
+    const t = flight()
+    t.advance(RTT + 50)
+    t.recv('A 1001:1001 ack 10001 <sack 9001:10001>')
+    expect([t.stack.stats.tcpDsacks, t.connection.rack.reoWnd(t.connection)]).toEqual([1, RTT / 4])
+  })
+  test('a DSACK widens the window by a quarter of the least round trip; 16 recoveries later it is narrow again', () => {
+    const t = flight()
+    const { rack } = t.connection
+    t.recv('A 1001:1001 ack 1 <sack 1001:5001>')
+    t.recv('A 1001:1001 ack 10001')
+    t.recv('A 1001:1001 ack 10001 <sack 1:1001>')
+    expect(rack.reoWnd(t.connection)).toBe((2 * RTT) / 4)
+    for (let i = 0; i < 15; i++) rack.recovered()
+    expect(rack.reoWnd(t.connection)).toBe((2 * RTT) / 4)
+    rack.recovered()
+    expect(rack.reoWnd(t.connection)).toBe(RTT / 4)
+  })
+  test('one DSACK a round trip counts', () => {
+    const t = flight()
+    t.recv('A 1001:1001 ack 1 <sack 1001:5001>')
+    t.drainSent()
+    t.recv('A 1001:1001 ack 5001 <sack 1:1001>')
+    t.recv('A 1001:1001 ack 5001 <sack 1:1001>')
+    t.recv('A 1001:1001 ack 5001 <sack 1:1001>')
+    expect(t.connection.rack.reoWnd(t.connection)).toBe((2 * RTT) / 4)
+  })
+})
+
 describe('RFC 6937: the window comes down in proportion to what arrives', () => {
   test('never more than was delivered is sent, and half of the flight is out at the end', () => {
     const t = flight({ segments: 10 })
@@ -114,6 +144,20 @@ describe('RFC 6937: the window comes down in proportion to what arrives', () => 
     t.recv(`A 1001:1001 ack ${(t.connection.sndNxt - t.connection.iss) | 0}`)
     expect(t.connection.phase).toBe(OPEN)
     expect(t.connection.congestion.cwnd).toBe(t.connection.congestion.ssthresh)
+  })
+  test('a segment for every two delivered, from the first on: not a pause until half is out', () => {
+    const t = flight({ segments: 1 })
+    t.recv('A 1001:1001 ack 1001')
+    t.connection.congestion.cwnd = 40_000
+    t.write(60_000)
+    expect(t.drainSent().length).toBe(40)
+    t.advance(RTT)
+    t.recv('A 1001:1001 ack 1001 <sack 2001:5001>') // recovery
+    t.drainSent()
+    for (let held = 7; held <= 25; held += 2) {
+      t.recv(`A 1001:1001 ack 1001 <sack 2001:${held * 1000 + 1}>`)
+      expect(sent(t).length, `${held} held`).toBe(1)
+    }
   })
 })
 
@@ -237,6 +281,15 @@ describe('taken back: what was no loss leaves the window as it was', () => {
     u.recv('A 1001:1001 ack 2001')
     expect([u.connection.phase, u.stack.stats.tcpSpuriousTimeouts]).toEqual([LOSS, 0]) // nothing new could be sent, so nothing was proved
   })
+  test('F-RTO (2b): the window lets no new text out, so the old goes at once, not at the next timeout', () => {
+    const t = new Script({ stack: { congestion: 'newreno' } }).establish('mss 1000,sackOK', 10_000)
+    t.write(20_000)
+    t.advance(1000)
+    expect(t.connection.phase).toBe(LOSS)
+    t.drainSent()
+    t.recv('A 1001:1001 ack 1001 win 9000')
+    t.sent('A 1001:2001')
+  })
   test('with undo off none of it is taken back', () => {
     const t = flight({ stack: { undo: false } })
     t.recv('A 1001:1001 ack 1 <sack 1001:5001>')
@@ -302,6 +355,15 @@ describe('RFC 2883: what arrives twice is told', () => {
     t.recv('PA 3001:4001 ack 1')
     t.sent('A 1:1 ack 1001 <sack 3001:4001 3001:5001>')
   })
+  test('§4 (1): at once, in a segment of its own where text goes out as well', () => {
+    const t = new Script().establish(PEER, 1000)
+    t.recv('PA 1001:2001 ack 1')
+    t.write(2000)
+    t.drainSent()
+    t.recv('PA 1001:2001 ack 1001')
+    t.sent('A 1001:1001 ack 2001 <sack 1001:2001>')
+    t.sent('PA 1001:2001 ack 2001')
+  })
   test('what overlaps text held ahead of a gap, and what fills the gap and more', () => {
     const t = new Script().establish(PEER)
     t.recv('PA 1101:1201 ack 1')
@@ -324,5 +386,17 @@ describe('RFC 2883: what arrives twice is told', () => {
     t.recv('PA 1001:2001 ack 1')
     t.recv('PA 1001:2001 ack 1')
     t.sent('A 1:1 ack 2001 <>')
+  })
+})
+
+describe('RFC 5681 §3.2 (2), RFC 6675 §5 (4.2): what limited transmit sent does not count in ssthresh', () => {
+  test.each([
+    ['with SACK', 'mss 1000,sackOK', (i: number) => ` <sack 1001:${i}001>`],
+    ['without', 'mss 1000', () => ''],
+  ])('%s', (_, peer, sack) => {
+    const t = flight({ segments: 20, peer })
+    for (let i = 2; i <= 4; i++) t.recv(`A 1001:1001 ack 1${sack(i)}`)
+    expect(t.drainSent().length).toBe(3) // two new ones, and the first again
+    expect(t.connection.congestion.ssthresh).toBe(5000)
   })
 })

@@ -8,7 +8,7 @@ import type { TcpConnection } from './connection.js'
 import { Delivery, DUP_THRESH } from './rack.js'
 import { seqDiff, seqGeq, seqGt, seqLeq, seqLt } from './seq.js'
 import { LOSS, OPEN, RECOVERY, SYN_RECEIVED, SYN_SENT, WRITABLE } from './states.js'
-import { armTailProbe, NO_PROBE, tailAcknowledged } from './tail-loss.js'
+import { armTailProbe, NO_PROBE, PROBED_AGAIN, tailAcknowledged } from './tail-loss.js'
 
 const delivery = new Delivery()
 
@@ -88,7 +88,7 @@ function takeSacks(c: TcpConnection, seg: Segment): boolean {
     if (i === 0 && (seqLeq(right, seg.ack) || (sackCount > 1 && seqGeq(left, sack[2]) && seqLeq(right, sack[3])))) {
       duplicated = true
       c.tcp.stats.tcpDsacks++
-      c.rack.duplicated(c)
+      if (c.tailProbe !== PROBED_AGAIN) c.rack.duplicated(c) // a probe that was needless says nothing of reordering
       if (c.undoable && seqGeq(left, c.undoMarker)) c.undoBytes -= seqDiff(right, left)
     } else if (seqGt(right, c.sndUna)) c.scoreboard.sack(left, right, delivery)
   }
@@ -217,6 +217,7 @@ function timedOut(c: TcpConnection, seg: Segment, acked: number, flight: number,
   if (acked > 0 && seqGeq(c.sndUna, c.recover)) {
     c.phase = OPEN
     c.frto = false
+    c.rack.recovered()
     c.dupAcks = 0
     c.dupBytes = 0
   }

@@ -8,7 +8,7 @@ import type { TcpConnection } from './connection.js'
 import { openWindow } from './receiver.js'
 import { pipeOf } from './recovery.js'
 import { emitSegment, headerBytes, MAX_PIECES } from './segment.js'
-import { seqAdd, seqDiff } from './seq.js'
+import { seqAdd, seqDiff, seqGt } from './seq.js'
 import { CLOSED, FIN_WAIT_2, OPEN, RECOVERY, SYN_PENDING, SYN_RECEIVED, SYN_SENT } from './states.js'
 import { armTailProbe, tailProbed } from './tail-loss.js'
 import { schedule } from './timers.js'
@@ -31,9 +31,17 @@ export function output(c: TcpConnection, tx: PacketBatch, now: Millis): boolean 
   }
   if (openWindow(c)) c.ackNow = true
   if (c.gapAcks > 0) sendDuplicateAcks(c, tx, now)
+  // Text carries no SACK blocks, and a duplicate may be told in the next segment only: RFC 2883 §4 (1).
+  if (c.sackOk && c.dsackLeft !== c.dsackRight && c.ackNow && tx.hasRoom(0)) emitSegment(c, tx, now, ackSeq(c), ACK, 0)
   if (c.probeDue && tx.hasRoom(0)) sendProbe(c, tx, now)
   let done = c.rexmitHeld || resendLost(c, tx, now)
   if (done) done = sendData(c, tx, now)
+  if (done && c.rexmitHeld && !seqGt(c.sndNxt, c.recover)) {
+    // RFC 5682 §2.1 (2b): no new text may go (window, Nagle), so nothing would ever answer the question.
+    c.rexmitHeld = false
+    c.frto = false
+    done = resendLost(c, tx, now)
+  }
   if (done && c.tailDue) done = probeTail(c, tx, now)
   if (c.ackNow && tx.hasRoom(0)) emitSegment(c, tx, now, ackSeq(c), ACK, 0)
   if (c.orphan && c.state === FIN_WAIT_2 && c.lifeAt === Infinity) c.lifeAt = now + c.tcp.options.finWait2Timeout
@@ -208,7 +216,7 @@ function probeTail(c: TcpConnection, tx: PacketBatch, now: Millis): boolean {
 function sendProbe(c: TcpConnection, tx: PacketBatch, now: Millis): void {
   c.probeDue = false
   emitSegment(c, tx, now, seqAdd(c.sndUna, -1), ACK, 0)
-  if (Number.isNaN(c.unansweredSince)) c.unansweredSince = now
+  if (c.persisting && Number.isNaN(c.unansweredSince)) c.unansweredSince = now // keepalive counts its questions by itself
 }
 
 /** Nothing is in flight and the window lets nothing out: only a probe can find out that it opened. RFC 9293 §3.8.6.1. */
