@@ -1,5 +1,11 @@
+import { mkdtempSync } from 'node:fs'
+import { tmpdir } from 'node:os'
+import { join } from 'node:path'
 import { fileURLToPath } from 'node:url'
 import { defineConfig } from 'vitest/config'
+
+// What outlives a process (fake IPs) goes where nothing else of this machine is.
+const env = { XDG_STATE_HOME: mkdtempSync(join(tmpdir(), 'tun-test-state-')) }
 
 const source = (path: string) => fileURLToPath(new URL(path, import.meta.url))
 
@@ -21,6 +27,7 @@ export default defineConfig({
         resolve: { alias },
         test: {
           name: 'unit',
+          env,
           include: ['packages/*/src/**/*.test.ts', 'examples/*/src/**/*.test.ts', 'test/unit/**/*.test.ts'],
           testTimeout: 20_000,
         },
@@ -29,6 +36,7 @@ export default defineConfig({
         resolve: { alias },
         test: {
           name: 'system',
+          env,
           include: ['native/test/**/*.test.ts', 'packages/cli/test/**/*.test.ts', 'test/system/**/*.test.ts'],
           testTimeout: 60_000,
           hookTimeout: 60_000,

@@ -126,3 +126,22 @@ test('what is not acted on yet warns with its line and the program runs', () => 
     "c.yaml:22:39: warning: proxy-groups[0].proxies[0]: groups are not acted on yet: 'G' always uses its first proxy, 's5'",
   ])
 })
+
+test.each([
+  ['', '/etc/proxy/config.fake-ip'],
+  ['profile:\n  store-fake-ip: true\n', '/etc/proxy/config.fake-ip'],
+  ['profile:\n  store-fake-ip: no\n', 'memory'],
+])('fake IPs are kept beside the file unless it says no: %j', (profile, store) => {
+  const { dns, warnings } = readConfig(GOOD + profile, '/etc/proxy/config.yaml', { direct: direct() })
+  expect([dns['fake-ip-store'], warnings]).toEqual([store, []])
+})
+
+test('fake-ip-store: a path from the directory of the file', () => {
+  const named = (value: string) =>
+    readConfig(GOOD.replace('dns:\n', `dns:\n  fake-ip-store: ${value}\n`), '/etc/proxy/c.yaml', { direct: direct() })
+  expect(['memory', 'names', '/var/names'].map(value => named(value).dns['fake-ip-store'])).toEqual([
+    'memory',
+    '/etc/proxy/names',
+    '/var/names',
+  ])
+})

@@ -1,6 +1,17 @@
 // Owns: the configuration file → what the program runs with. @tun/config reads `tun:` and `dns:`; the sections of a proxy are ours.
 
-import { clashBoolean, type Diagnostic, type DnsOptions, formatPath, type LoadedConfig, loadConfig, type TunOptions } from '@tun/config'
+import { basename, dirname, extname, resolve } from 'node:path'
+import {
+  clashBoolean,
+  type Diagnostic,
+  type DnsOptions,
+  formatPath,
+  type HostsOptions,
+  type LoadedConfig,
+  loadConfig,
+  type ProfileOptions,
+  type TunOptions,
+} from '@tun/config'
 import { z } from 'zod'
 import { LEVELS, type Level } from './log.js'
 import { PING_MODES, type PingMode } from './pings.js'
@@ -11,7 +22,7 @@ import { Rules, readRules } from './rules.js'
 
 export interface Config {
   tun: TunOptions
-  dns: DnsOptions
+  dns: DnsOptions & { hosts: HostsOptions }
   mode: Mode
   level: Level
   ipv6: boolean
@@ -24,7 +35,10 @@ export interface Config {
   warnings: Diagnostic[]
 }
 
-/** @throws ConfigError with every error of the file, ours included */
+/**
+ * @param file as messages name it; fake IPs are kept beside it
+ * @throws ConfigError with every error of the file, ours included
+ */
 export function readConfig(text: string, file: string, needs: ProxyNeeds): Config {
   const found: [section: string, Problem][] = []
   let targets = new Map<string, Target>()
@@ -60,14 +74,14 @@ export function readConfig(text: string, file: string, needs: ProxyNeeds): Confi
     const full = [name, ...path]
     return { severity: 'warning', path: formatPath(full), ...loaded.locate(full), message, hint }
   })
-  const { tun, dns, sections } = loaded
+  const { tun, dns, profile, sections } = loaded
   for (const path of misread(loaded)) {
     const message = 'was read as a number, which is written otherwise'
     ours.push({ severity: 'warning', path: formatPath(path), ...loaded.locate(path), message, hint: 'put it in quotes' })
   }
   return {
     tun,
-    dns: { ...dns, ipv6: dns.ipv6 && sections.ipv6 },
+    dns: { ...dns, ipv6: dns.ipv6 && sections.ipv6, 'fake-ip-store': storeOf(file, dns, profile), hosts: loaded.hosts },
     mode: sections.mode,
     level: sections['log-level'],
     ipv6: sections.ipv6,
@@ -77,6 +91,13 @@ export function readConfig(text: string, file: string, needs: ProxyNeeds): Confi
     locate: loaded.locate,
     warnings: [...loaded.warnings, ...ours].sort((a, b) => a.line - b.line || a.column - b.column),
   }
+}
+
+/** A path is meant from the file's directory; without one it is the file's own with another ending. */
+function storeOf(file: string, dns: DnsOptions, profile: ProfileOptions): string {
+  const named = dns['fake-ip-store']
+  if (named !== undefined) return named === 'memory' || named.includes('://') ? named : resolve(dirname(file), named)
+  return profile['store-fake-ip'] === false ? 'memory' : resolve(dirname(file), `${basename(file, extname(file))}.fake-ip`)
 }
 
 /** Credentials like `0123` and `1e5`, of which only a number is left: the proxy would be told another word. */

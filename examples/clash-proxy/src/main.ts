@@ -23,6 +23,7 @@ const PATIENCE = 2000 // ms until the process ends even if something does not cl
 const LATE_ERRORS: Record<string, string[] | undefined> = {
   ERR_TUN_LOCAL_ADDRESS: ['tun', 'dns-listen'],
   ERR_TUN_FAKE_IP_RANGE: ['dns', 'fake-ip-range'],
+  ERR_TUN_DNS_LISTEN: ['dns', 'listen'],
 }
 
 export async function run(argv: readonly string[]): Promise<void> {
@@ -50,14 +51,16 @@ export async function run(argv: readonly string[]): Promise<void> {
 /** The names of proxies and DIRECT destinations: asked upstream once there is an inbound with DNS, for the system may answer fake IPs. */
 class Names {
   inbound: Inbound | undefined
-  readonly lookup: Lookup = async (host, signal) => {
-    if (this.inbound) return this.inbound.resolve(host, signal)
-    const { promises } = await import('node:dns')
-    return promises.lookup(host, { all: true, verbatim: true })
-  }
+  readonly lookup: Lookup = async (host, signal) => (this.inbound ? this.inbound.resolve(host, signal) : bySystem(host))
+  readonly lookupServer: Lookup = async (host, signal) => (this.inbound ? this.inbound.resolveServer(host, signal) : bySystem(host))
 }
 
-function load(name: string, file: string, { lookup }: Names): Config {
+async function bySystem(host: string) {
+  const { promises } = await import('node:dns')
+  return promises.lookup(host, { all: true, verbatim: true })
+}
+
+function load(name: string, file: string, { lookup, lookupServer }: Names): Config {
   let text: string
   try {
     text = readFileSync(file, 'utf8')
@@ -65,7 +68,7 @@ function load(name: string, file: string, { lookup }: Names): Config {
     const { errno = 0, code } = error as NodeJS.ErrnoException
     throw new Error(`${name} cannot be read: ${getSystemErrorMap().get(errno)?.[1] ?? 'unknown error'} (${code})`)
   }
-  const config = readConfig(text, name, { direct: direct({ lookup }), lookup })
+  const config = readConfig(text, name, { direct: direct({ lookup }), lookup: lookupServer })
   if (!config.tun.enable) throw new Error(`${name}: tun.enable is not true: there is nothing to do`)
   return config
 }

@@ -45,7 +45,7 @@ export class Router<S extends Incoming> {
   route(socket: S): void {
     const { mode, ipv6, rules, targets } = this.options
     const { destination } = socket
-    if (!ipv6 && destination.family === 6 && destination.host === undefined) socket.reject('net-unreachable')
+    if (!ipv6 && destination.family === 6 && (destination.host === undefined || destination.real)) socket.reject('net-unreachable')
     else if (mode !== 'rule') this.use(socket, targets.get(mode === 'global' ? 'GLOBAL' : 'DIRECT')!, undefined)
     else if (rules.wantsAddress(tcp(socket))) void this.routeByAddress(socket, destination.host!)
     else this.follow(socket, rules.find(tcp(socket)))
@@ -54,7 +54,7 @@ export class Router<S extends Incoming> {
   /** The same for a flow's datagrams to one destination; null: rejected. */
   async routeDatagrams(source: Endpoint, destination: Destination): Promise<Outbound | null> {
     const { mode, ipv6, rules, targets, log } = this.options
-    if (!ipv6 && destination.family === 6 && destination.host === undefined) return null
+    if (!ipv6 && destination.family === 6 && (destination.host === undefined || destination.real)) return null
     let rule: Rule | undefined
     if (mode === 'rule') {
       const traffic = { network: 'udp', source, destination } as const

@@ -81,8 +81,8 @@ export class Rules {
   }
 
   /**
-   * The first rule for `traffic`, or undefined. A destination with a `host` has no address of its own: IP rules match it by
-   * `resolved`, if that is given, and are passed over otherwise.
+   * The first rule for `traffic`, or undefined. A destination with a `host` and a fake address has none of its own: IP rules match it
+   * by `resolved`, if that is given, and are passed over otherwise.
    */
   find(traffic: Traffic, resolved?: string): Rule | undefined {
     return this.rules[this.place(traffic, resolved)]
@@ -90,7 +90,7 @@ export class Rules {
 
   /** Whether an IP rule without `no-resolve` stands before the one that matches otherwise: then the real address decides. */
   wantsAddress(traffic: Traffic): boolean {
-    if (traffic.destination.host === undefined || this.firstThatResolves === NOWHERE) return false
+    if (isReal(traffic.destination) || this.firstThatResolves === NOWHERE) return false
     return this.firstThatResolves < this.place(traffic)
   }
 
@@ -103,7 +103,7 @@ export class Rules {
       if (port >= range.low && port <= range.high) place = range.place
     }
     place = placeOfAddress(this.sources, source.address, place)
-    const ip = host === undefined ? address : resolved
+    const ip = isReal(destination) ? address : resolved
     return ip === undefined ? place : placeOfAddress(this.prefixes, ip, place)
   }
 
@@ -250,4 +250,9 @@ function readPrefix(text: string): Omit<Prefix, 'place'> | undefined {
   }
   const [m0, m1, m2, m3] = [mask(0), mask(1), mask(2), mask(3)]
   return { w0: words[0] & m0, w1: words[1] & m1, w2: words[2] & m2, w3: words[3] & m3, m0, m1, m2, m3, v4 }
+}
+
+/** Is the address the one that the application wants, not one that stands for a name? */
+function isReal({ host, real }: Destination): boolean {
+  return host === undefined || real === true
 }

@@ -62,13 +62,11 @@ export const TOP_KEYS: Readonly<Record<string, Kind>> = {
   ebpf: 'map',
   'auto-redir': 'map',
   experimental: 'map',
-  hosts: 'map',
   interfaces: 'any',
   iptables: 'map',
   listeners: 'list',
   mitm: 'map',
   ntp: 'map',
-  profile: 'map',
   proxies: 'list',
   Proxy: 'list',
   'proxy-groups': 'list',
@@ -95,7 +93,6 @@ export const TUN_KEYS: Readonly<Record<string, Kind>> = {
   'auto-redirect-output-mark': 'any',
   'auto-redirect-iproute2-fallback-rule-index': 'number',
   'auto-redir': 'any',
-  'dns-hijack': 'list',
   'dns-search-domains': 'list',
   'strict-route': 'boolean',
   'inet4-address': 'any',
@@ -134,23 +131,21 @@ export const TUN_KEYS: Readonly<Record<string, Kind>> = {
   'macos-auto-detect-interface': 'boolean',
 }
 
+export const PROFILE_KEYS: Readonly<Record<string, Kind>> = {
+  'store-selected': 'boolean',
+  tracing: 'boolean',
+}
+
 export const DNS_KEYS: Readonly<Record<string, Kind>> = {
-  fallback: 'list',
-  'fallback-filter': 'map',
   'fallback-lazy-query': 'boolean',
-  'nameserver-policy': 'map',
-  'proxy-server-nameserver': 'list',
   'proxy-server-nameserver-policy': 'map',
   'direct-nameserver': 'list',
   'direct-nameserver-follow-policy': 'boolean',
-  'use-hosts': 'boolean',
   'use-system-hosts': 'boolean',
   'respect-rules': 'boolean',
   'prefer-h3': 'boolean',
   'ipv6-timeout': 'number',
   'cache-algorithm': 'string',
-  'cache-max-size': 'number',
-  'fake-ip-filter-mode': ['blacklist', 'whitelist', 'rule'],
   'remote-dns-resolve': 'boolean',
   'search-domains': 'list',
 }

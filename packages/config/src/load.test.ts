@@ -67,6 +67,7 @@ describe('a good file', () => {
       enable: true,
       'device-url': 'dev://tun0',
       'dns-listen': '0.0.0.0:53',
+      'dns-hijack': [],
       mtu: 1500,
       gso: false,
       'udp-timeout': 300,
@@ -81,8 +82,16 @@ describe('a good file', () => {
       'fake-ip-range6': 'fc00::/18',
       'fake-ip-filter': ['+.real.test', '*.lan'],
       'fake-ip-ttl': 1,
+      'fake-ip-filter-mode': 'blacklist',
       nameserver: ['10.0.0.1', 'tcp://[2001:db8::1]:53'],
       'default-nameserver': ['10.0.0.1'],
+      fallback: [],
+      'nameserver-policy': {},
+      'proxy-server-nameserver': [],
+      'use-hosts': true,
+      'cache-max-size': 4096,
+      'serve-stale': 0,
+      'drop-alpn': [],
     })
     expect(sections).toEqual({
       proxies: [{ name: 's5', type: 'socks5', server: '10.0.0.1', port: 1080, password: 'hunter2' }],
@@ -93,7 +102,7 @@ describe('a good file', () => {
   test('has defaults for everything, and keys without values are as good as absent', () => {
     const { tun, dns, warnings } = loadConfig('tun:\ndns:\n  nameserver:\n  fake-ip-filter:\n')
     expect(warnings).toEqual([])
-    expect(tun).toEqual({ enable: false, gso: true, 'udp-timeout': 300, ...rest })
+    expect(tun).toEqual({ enable: false, 'dns-hijack': [], gso: true, 'udp-timeout': 300, ...rest })
     expect(dns).toMatchObject({ enable: false, ipv6: false, 'fake-ip-range': '198.18.0.1/16', nameserver: [] })
   })
 
@@ -177,8 +186,8 @@ rules: MATCH,s5
       'config.yaml:14:16: dns.fake-ip-ttl: expected a whole number, got 1.5',
       "config.yaml:15:15: dns.nameserver: expected a list, got the string '1.1.1.1': write a list: [1.1.1.1]",
       'config.yaml:16:24: dns.default-nameserver[0]: a port is 1 to 65535, got 99999',
-      "config.yaml:16:45: dns.default-nameserver[1]: '1.1.1' is no IP address: e.g. 1.1.1.1",
-      "config.yaml:16:52: dns.default-nameserver[2]: unknown scheme 'ftp://': use udp://ADDRESS or tcp://ADDRESS",
+      "config.yaml:16:45: dns.default-nameserver[1]: '1.1.1' is no IP address and no name: e.g. 1.1.1.1",
+      "config.yaml:16:52: dns.default-nameserver[2]: unknown scheme 'ftp://': use udp://, tcp://, tls://, https://, rcode:// or system",
       "config.yaml:18:7: dns.fake-ip-filter[0]: 'a b' is no domain pattern: use example.com, *.example.com, .example.com or +.example.com",
       'config.yaml:19:7: dns.fake-ip-filter[1]: expected a text, got 5: put it in quotes',
       'config.yaml:21:5: proxies[0].port: missing: a number is needed',
@@ -298,7 +307,7 @@ proxies:
         return error as ConfigError
       }
     })()
-    expect(message.split('\n')).toHaveLength(3)
+    expect(message.split('\n')).toHaveLength(4)
     expect([message, ...warnings.map(warning => formatDiagnostic(warning))].join()).not.toContain('hunter2')
   })
 })
@@ -307,7 +316,6 @@ describe('warnings', () => {
   test('a key that is read is acted on, or it is said that it is not', () => {
     expect(said('tun:\n  dns-listen: 0.0.0.0:53\ndns:\n  enable: no\n  listen: 0.0.0.0:1053')).toEqual([
       "c:4:11: warning: dns.enable: does not turn off 'tun.dns-listen', which answers DNS on the TUN: remove 'dns-listen' for that",
-      "c:5:3: warning: dns.listen: known to Clash/mihomo, not acted on yet: 'dns-listen' under 'tun:' answers DNS on the TUN",
     ])
     expect(said('tun:\n  dns-listen: 0.0.0.0:53\ndns:\n  nameserver: [1.1.1.1]')).toEqual([])
     expect(said('dns:\n  enable: false')).toEqual([])
@@ -319,7 +327,7 @@ describe('warnings', () => {
 mdoe: rule
 nameserver: [1.1.1.1]
 find-process-mode: off
-hosts: 5
+tunnels: 5
 Zebra: 1
 tun:
   enable: true
@@ -331,17 +339,17 @@ tun:
   mtu: 1000
   udp-timeout: 60
 dns:
-  fallback: [tls://1.1.1.1]
+  respect-rules: true
   fake-ip-range6: fc00::/18
   fake-ip-filter: ['geosite:cn', 'rule-set:x', 'RULE-SET,x,fake-ip', 'a*.com', '+.ok.com']
-  nameserver: [tls://1.1.1.1, 'https://dns.example/dns-query', system, dns.example, '1.1.1.1#eth0', 1.1.1.1]
+  nameserver: [quic://1.1.1.1, 'https://dns.example/dns-query', dhcp, dns.example, '1.1.1.1#eth0', 1.1.1.1]
 `),
     ).toEqual([
       'c:1:1: warning: allow-lan: known to Clash/mihomo, not acted on yet',
       "c:2:1: warning: mdoe: unknown key: did you mean 'mode'?",
       "c:3:1: warning: nameserver: unknown key: it belongs under 'dns:'",
       'c:4:1: warning: find-process-mode: known to Clash/mihomo, not acted on yet',
-      'c:5:8: warning: hosts: expected a map of keys and values, got 5',
+      'c:5:10: warning: tunnels: expected a list, got 5: write a list: [5]',
       'c:6:1: warning: Zebra: unknown key',
       "c:9:3: warning: tun.device: taken as 'device-url: dev://tun0': 'device-url' is the name of the key here",
       'c:10:3: warning: tun.stack: known to Clash/mihomo, not acted on yet',
@@ -350,22 +358,20 @@ dns:
       "c:13:3: warning: tun.dnsListen: unknown key: did you mean 'dns-listen'?",
       'c:14:8: warning: tun.mtu: 1000 is too small for IPv6: 1280 or more (RFC 8200 §5)',
       'c:15:16: warning: tun.udp-timeout: 60 s ends flows that applications think alive: 120 or more (RFC 4787 §4.3)',
-      'c:17:3: warning: dns.fallback: known to Clash/mihomo, not acted on yet',
+      'c:17:3: warning: dns.respect-rules: known to Clash/mihomo, not acted on yet',
       "c:18:3: warning: dns.fake-ip-range6: has no effect: add 'ipv6: true'",
       "c:19:20: warning: dns.fake-ip-filter[0]: 'geosite' entries are known to mihomo, not acted on yet",
       "c:19:34: warning: dns.fake-ip-filter[1]: 'rule-set' entries are known to mihomo, not acted on yet",
       "c:19:48: warning: dns.fake-ip-filter[2]: 'RULE-SET' entries are known to mihomo, not acted on yet",
       "c:19:70: warning: dns.fake-ip-filter[3]: a '*' stands for a whole label, so this would never match",
-      "c:20:16: warning: dns.nameserver[0]: 'tls://' is known to Clash/mihomo, not acted on yet",
-      "c:20:31: warning: dns.nameserver[1]: 'https://' is known to Clash/mihomo, not acted on yet",
-      "c:20:64: warning: dns.nameserver[2]: 'system' is known to Clash/mihomo, not acted on yet",
-      "c:20:72: warning: dns.nameserver[3]: nameservers by name ('dns.example') are not acted on yet",
-      "c:20:85: warning: dns.nameserver[4]: a nameserver's '#…' is known to mihomo, not acted on yet",
+      "c:20:16: warning: dns.nameserver[0]: 'quic://' is known to Clash/mihomo, not acted on yet",
+      "c:20:65: warning: dns.nameserver[2]: 'dhcp' is known to Clash/mihomo, not acted on yet",
+      "c:20:84: warning: dns.nameserver[4]: a nameserver's '#…' is known to mihomo, not acted on yet",
     ])
   })
 
   test('what is not acted on is left out of the options', () => {
-    const { dns } = loadConfig("dns:\n  nameserver: [tls://1.1.1.1, 1.0.0.1]\n  fake-ip-filter: ['geosite:cn', a.com]")
+    const { dns } = loadConfig("dns:\n  nameserver: [quic://1.1.1.1, 1.0.0.1]\n  fake-ip-filter: ['geosite:cn', a.com]")
     expect([dns.nameserver, dns['fake-ip-filter']]).toEqual([['1.0.0.1'], ['a.com']])
   })
 
@@ -408,6 +414,7 @@ describe('plain objects', () => {
     const onWarning = (warning: Parameters<typeof formatDiagnostic>[0]): void => void warnings.push(formatDiagnostic(warning))
     expect(parseTun({ 'device-url': 'fd://3', mtu: undefined, stak: 1, 'udp-timeout': 5 }, { onWarning })).toEqual({
       enable: false,
+      'dns-hijack': [],
       'device-url': 'fd://3',
       gso: true,
       'udp-timeout': 5,
@@ -468,3 +475,87 @@ test('whatever happens to a file, there is a result or an error that points into
     { numRuns: 800 },
   )
 }, 120_000) // two seconds, but not on a machine that is busy with other things
+
+test('profile: store-fake-ip is read, what else Clash has there warns, a slip of the pen is told', () => {
+  const text = 'profile:\n  store-fake-ip: yes\n  store-selected: true\n  store-fakeip: true\n'
+  expect(loadConfig(text).profile).toEqual({ 'store-fake-ip': true })
+  expect(said(text)).toEqual([
+    'c:3:3: warning: profile.store-selected: known to Clash/mihomo, not acted on yet',
+    "c:4:3: warning: profile.store-fakeip: unknown key: did you mean 'store-fake-ip'?",
+  ])
+  expect(said('profile:\n  store-fake-ip: [true\n')).toHaveLength(1)
+  expect(said('profile: yes\n')).toEqual([expect.stringContaining('c:1:10: profile: expected a map')])
+})
+
+test('the keys of the resolver are read, and each part that is not acted on or wrong has its line', () => {
+  const good = `hosts:
+  router.lan: 192.168.1.1
+  '*.cdn.test': [192.0.2.1, '2001:db8::1']
+  www.test: web.test
+dns:
+  nameserver: [tls://dns.example, 'https://1.1.1.1/dns-query', system]
+  fallback: [rcode://refused]
+  fallback-filter: {ipcidr: [240.0.0.0/4], domain: [+.google.com]}
+  nameserver-policy: {'a.com,+.b.com': 10.0.0.1, c.com: [10.0.0.2, tcp://10.0.0.3]}
+  proxy-server-nameserver: [10.0.0.4]
+  fake-ip-filter-mode: whitelist
+  drop-alpn: [h3]
+`
+  const { dns, hosts, warnings } = loadConfig(good)
+  expect(warnings).toEqual([])
+  expect(dns).toMatchObject({
+    nameserver: ['tls://dns.example', 'https://1.1.1.1/dns-query', 'system'],
+    'fallback-filter': { ipcidr: ['240.0.0.0/4'], domain: ['+.google.com'] },
+    'nameserver-policy': { 'a.com,+.b.com': ['10.0.0.1'], 'c.com': ['10.0.0.2', 'tcp://10.0.0.3'] },
+  })
+  expect(hosts).toEqual({ 'router.lan': '192.168.1.1', '*.cdn.test': ['192.0.2.1', '2001:db8::1'], 'www.test': 'web.test' })
+
+  expect(
+    said(`hosts:
+  a b: 1.1.1.1
+  c: [1.1.1.1, d]
+dns:
+  default-nameserver: [dns.example]
+  fallback-filter: {geoip: true, ipcidr: [240.0.0.0/40], domian: []}
+  nameserver-policy: {'a b': 10.0.0.1, c: ftp://x}
+  cache-max-size: -1
+`),
+  ).toEqual([
+    "c:3:6: hosts.c: a name stands for addresses or for one other name, got 'd' among others: e.g. '192.0.2.1'",
+    "c:6:43: dns.fallback-filter.ipcidr[0]: expected ADDRESS/BITS, got '240.0.0.0/40': e.g. 240.0.0.0/4",
+    "c:7:43: dns.nameserver-policy.c: unknown scheme 'ftp://': use udp://, tcp://, tls://, https://, rcode:// or system",
+    'c:8:19: dns.cache-max-size: must be at least 0, got -1',
+  ])
+  expect(
+    said(`hosts: {a b: 1.1.1.1}
+dns:
+  default-nameserver: [dns.example]
+  nameserver-policy: {'a b': 10.0.0.1}
+`),
+  ).toEqual([
+    "c:1:9: hosts.a b: 'a b' is no domain pattern: use example.com, *.example.com, .example.com or +.example.com",
+    "c:3:24: dns.default-nameserver[0]: 'dns.example' is a name itself: use its IP address",
+    "c:4:23: dns.nameserver-policy.a b: 'a b' is no domain pattern: use example.com, *.example.com, .example.com or +.example.com",
+  ])
+  expect(
+    said(
+      "dns:\n  fallback-filter: {geoip: true, geosite: [x], domian: []}\n  nameserver-policy: {'geosite:cn': 10.0.0.1}\n  fake-ip-filter-mode: rule",
+    ),
+  ).toEqual([
+    'c:2:21: warning: dns.fallback-filter.geoip: known to Clash/mihomo, not acted on yet',
+    'c:2:34: warning: dns.fallback-filter.geosite: known to Clash/mihomo, not acted on yet',
+    'c:2:48: warning: dns.fallback-filter.domian: unknown key',
+    "c:3:23: warning: dns.nameserver-policy.geosite:cn: 'geosite' entries are known to mihomo, not acted on yet",
+    "c:4:24: warning: dns.fake-ip-filter-mode: 'rule' is known to mihomo, not acted on yet: taken as blacklist",
+  ])
+})
+
+test('dns-hijack: one list for UDP and TCP, as mihomo reads it; what is no address has its line', () => {
+  const { tun, warnings } = loadConfig('tun:\n  dns-hijack: [any:53, "tcp://any:53", 8.8.8.8:5353, "udp://1.1.1.1", "[2001:db8::1]:53"]')
+  expect([tun['dns-hijack'], warnings]).toEqual([['0.0.0.0:53', '0.0.0.0:53', '8.8.8.8:5353', '1.1.1.1:53', '[2001:db8::1]:53'], []])
+  expect(said('tun:\n  dns-hijack: [any:0, foo:53, tls://any:53]')).toEqual([
+    'c:2:16: tun.dns-hijack[0]: a port is 1 to 65535, got 0',
+    "c:2:23: tun.dns-hijack[1]: 'foo' is no IP address",
+    "c:2:31: tun.dns-hijack[2]: unknown scheme 'tls://': use any:53, tcp://any:53 or ADDRESS:PORT",
+  ])
+})

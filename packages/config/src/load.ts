@@ -3,10 +3,24 @@
 import { type ZodType, z } from 'zod'
 import { type Diagnostic, formatPath, NOWHERE, type Path, Report } from './diagnostics.js'
 import { validate } from './explain.js'
-import { DNS_KEYS, type Kind, TOP_KEYS, TUN_KEYS } from './known-keys.js'
+import { DNS_KEYS, type Kind, PROFILE_KEYS, TOP_KEYS, TUN_KEYS } from './known-keys.js'
 import { nearest } from './nearest.js'
-import { adopted, adoptNat, adoptSynonyms, checkDns, checkTun, type DnsOptions, dnsSchema, type TunOptions, tunSchema } from './schema.js'
-import { clashBoolean, port, show } from './values.js'
+import {
+  adopted,
+  adoptNat,
+  adoptSynonyms,
+  checkDns,
+  checkTun,
+  type DnsOptions,
+  dnsSchema,
+  type HostsOptions,
+  hostsSchema,
+  type ProfileOptions,
+  profileSchema,
+  type TunOptions,
+  tunSchema,
+} from './schema.js'
+import { clashBoolean, domainPatternFault, port, show } from './values.js'
 import { YamlSource } from './yaml-source.js'
 
 export interface LoadOptions<S extends Record<string, ZodType> = Record<string, ZodType>> {
@@ -23,6 +37,8 @@ export interface LoadOptions<S extends Record<string, ZodType> = Record<string, 
 export interface LoadedConfig<S extends Record<string, ZodType> = Record<string, ZodType>> {
   tun: TunOptions
   dns: DnsOptions
+  profile: ProfileOptions
+  hosts: HostsOptions
   sections: { [K in keyof S]: z.output<S[K]> }
   /** The whole file as plain values, for keys named in `known`. */
   values: Record<string, unknown>
@@ -46,6 +62,8 @@ export function loadConfig<S extends Record<string, ZodType>>(text: string, opti
   checkTopKeys(root, new Set([...Object.keys(sections), ...known]), source, report)
   const tun = readTun(root.tun ?? {}, known, platform, report)
   const dns = readDns(root.dns ?? {}, known, report)
+  const profile = readProfile(root.profile ?? {}, known, report)
+  const hosts = readHosts(root.hosts ?? {}, report)
   if (tun?.['dns-listen'] !== undefined) checkDisabled(root.dns, report)
   const values = Object.fromEntries(
     Object.entries(sections).map(([key, schema]) => [key, read(schema, root[key] ?? undefined, [key], report)]),
@@ -54,6 +72,8 @@ export function loadConfig<S extends Record<string, ZodType>>(text: string, opti
   return {
     tun: tun as TunOptions,
     dns: dns as DnsOptions,
+    profile: profile as ProfileOptions,
+    hosts: hosts as HostsOptions,
     sections: values as LoadedConfig<S>['sections'],
     values: root,
     warnings: report.warnings,
@@ -86,6 +106,7 @@ export function parseDns(dns: object, { onWarning, known = [] }: Omit<ParseOptio
   return parsed as DnsOptions
 }
 
+const SECTIONS = ['tun', 'dns', 'profile', 'hosts']
 const TUN_SYNONYMS = ['device', 'file-descriptor']
 
 function readTun(raw: unknown, known: readonly string[], platform: NodeJS.Platform, report: Report): TunOptions | undefined {
@@ -102,7 +123,23 @@ function readDns(raw: unknown, known: readonly string[], report: Report): DnsOpt
   if (!section) return undefined
   checkKeys(section, 'dns', Object.keys(dnsSchema.shape), DNS_KEYS, known, report)
   const dns = read(dnsSchema, section, ['dns'], report)
-  return dns && checkDns(dns, known, report)
+  return dns && checkDns(dns, report)
+}
+
+function readProfile(raw: unknown, known: readonly string[], report: Report): ProfileOptions | undefined {
+  const section = readMap(raw, 'profile', report)
+  if (!section) return undefined
+  checkKeys(section, 'profile', Object.keys(profileSchema.shape), PROFILE_KEYS, known, report)
+  return read(profileSchema, section, ['profile'], report)
+}
+
+function readHosts(raw: unknown, report: Report): HostsOptions | undefined {
+  const hosts = read(hostsSchema, raw, ['hosts'], report)
+  for (const name of Object.keys(hosts ?? {})) {
+    const { fault, unused } = domainPatternFault(name)
+    if (fault ?? unused) report.errorAtKey(['hosts', name], fault?.message ?? unused ?? '', fault?.hint)
+  }
+  return hosts
 }
 
 /** `enable: false` is not taken for what it does not do. Left out it means nothing. */
@@ -130,9 +167,9 @@ function read<T extends ZodType>(schema: T, value: unknown, at: Path, report: Re
 }
 
 function checkTopKeys(root: Record<string, unknown>, acted: Set<string>, source: YamlSource, report: Report): void {
-  const all = ['tun', 'dns', ...acted, ...Object.keys(TOP_KEYS)]
+  const all = [...SECTIONS, ...acted, ...Object.keys(TOP_KEYS)]
   for (const [key, value] of Object.entries(root)) {
-    if (key === 'tun' || key === 'dns') continue
+    if (SECTIONS.includes(key)) continue
     if (Object.hasOwn(TOP_KEYS, key)) checkKnown([key], value, TOP_KEYS[key], acted.has(key), report)
     else if (!acted.has(key) && !source.isAnchored([key])) warnUnknown([key], all, report) // an anchor is there for others
   }
@@ -140,7 +177,7 @@ function checkTopKeys(root: Record<string, unknown>, acted: Set<string>, source:
 
 function checkKeys(
   section: Record<string, unknown>,
-  name: 'tun' | 'dns',
+  name: 'tun' | 'dns' | 'profile',
   own: readonly string[],
   others: Readonly<Record<string, Kind>>,
   known: readonly string[],
@@ -192,6 +229,7 @@ function schemaOf(kind: Exclude<Kind, 'any'>): ZodType {
 const HOMES: readonly [string, ReadonlySet<string>][] = [
   ["under 'tun:'", new Set([...Object.keys(tunSchema.shape), ...TUN_SYNONYMS, ...Object.keys(TUN_KEYS)])],
   ["under 'dns:'", new Set([...Object.keys(dnsSchema.shape), ...Object.keys(DNS_KEYS)])],
+  ["under 'profile:'", new Set([...Object.keys(profileSchema.shape), ...Object.keys(PROFILE_KEYS)])],
   ['at the top of the file', new Set(Object.keys(TOP_KEYS))],
 ]
 

@@ -3,7 +3,20 @@
 
 import { z } from 'zod'
 import type { Report } from './diagnostics.js'
-import { cidr, clashBoolean, deviceUrl, domainPattern, domainPatternFault, listenAddress, nameserver, nameserverFault } from './values.js'
+import {
+  anyCidr,
+  cidr,
+  clashBoolean,
+  deviceUrl,
+  domainPattern,
+  domainPatternFault,
+  hijackAddress,
+  hostValue,
+  listenAddress,
+  nameserver,
+  nameserverFault,
+  show,
+} from './values.js'
 
 export const TUN_DEFAULTS = {
   enable: false,
@@ -17,6 +30,10 @@ export const tunSchema = z.object({
   enable: clashBoolean.default(TUN_DEFAULTS.enable).describe('Open the TUN.'),
   'device-url': deviceUrl.optional().describe('dev://NAME: the interface, made if missing. fd://N: an open TUN or datagram socket.'),
   'dns-listen': listenAddress.optional().describe('DNS to this address on the TUN is answered here; 0.0.0.0:53: to any address.'),
+  'dns-hijack': z
+    .array(hijackAddress)
+    .default([])
+    .describe('DNS to these addresses on the TUN is answered here, UDP and TCP: any:53, ADDRESS:PORT.'),
   mtu: z.int().min(576).max(65535).optional().describe("Bytes of the largest packet; the interface's own if left out."),
   gso: clashBoolean.default(TUN_DEFAULTS.gso).describe('Segmentation offload; false: a plain TUN without virtio-net header.'),
   'udp-timeout': z
@@ -42,21 +59,61 @@ export const DNS_DEFAULTS = {
   'enhanced-mode': 'fake-ip',
   'fake-ip-range': '198.18.0.1/16',
   'fake-ip-ttl': 1,
+  'cache-max-size': 4096,
 } as const
 
 export const dnsSchema = z.object({
   enable: clashBoolean.default(DNS_DEFAULTS.enable).describe('Answer DNS.'),
   ipv6: clashBoolean.default(DNS_DEFAULTS.ipv6).describe('false: AAAA is answered empty.'),
-  listen: listenAddress.optional().describe('A real socket of the host to answer DNS on as well: not acted on yet.'),
+  listen: listenAddress.optional().describe('A real socket of the host to answer DNS on as well.'),
   'enhanced-mode': z.enum(['fake-ip', 'redir-host', 'normal']).default(DNS_DEFAULTS['enhanced-mode']),
   'fake-ip-range': cidr(4, 30, '198.18.0.1/16').default(DNS_DEFAULTS['fake-ip-range']).describe('IPv4 range of fake addresses.'),
   'fake-ip-range6': cidr(6, 126, 'fc00::/18').optional().describe('IPv6 range of fake addresses.'),
   'fake-ip-filter': z.array(domainPattern).default([]).describe('Names that keep their real addresses.'),
   'fake-ip-ttl': z.int().min(0).max(86400).default(DNS_DEFAULTS['fake-ip-ttl']).describe('Seconds a fake address may be remembered.'),
-  nameserver: z.array(nameserver).default([]).describe('Where names are asked for: ADDRESS, udp://…, tcp://…'),
-  'default-nameserver': z.array(nameserver).default([]).describe('Where the names of nameservers are asked for.'),
+  'fake-ip-store': z
+    .string()
+    .min(1)
+    .refine(value => !value.includes('://') || /^rediss?:\/\/[^/]/.test(value), {
+      error: 'expected the path of a file, memory, or redis://HOST:PORT',
+    })
+    .optional()
+    .describe('Where fake addresses outlive the process: a file, memory, or redis://HOST:PORT for several gateways. Left out: a file.'),
+  'fake-ip-filter-mode': z
+    .enum(['blacklist', 'whitelist', 'rule'])
+    .default('blacklist')
+    .describe('whitelist: only the names in fake-ip-filter get fake addresses.'),
+  nameserver: z
+    .array(nameserver)
+    .default([])
+    .describe('Where names are asked for: ADDRESS, udp://…, tcp://…, tls://…, https://…, system, rcode://…'),
+  'default-nameserver': z.array(nameserver).default([]).describe('Where the names of nameservers are asked for; addresses only.'),
+  fallback: z.array(nameserver).default([]).describe('Asked beside nameserver, and taken as fallback-filter says.'),
+  'fallback-filter': z
+    .looseObject({
+      geoip: clashBoolean.optional(),
+      'geoip-code': z.string().optional(),
+      geosite: z.array(z.string()).optional(),
+      ipcidr: z.array(anyCidr).default([]).describe('Answers with such an address are not taken from nameserver.'),
+      domain: z.array(domainPattern).default([]).describe('Names that only fallback is asked for.'),
+    })
+    .optional(),
+  'nameserver-policy': z
+    .record(z.string(), z.union([nameserver, z.array(nameserver)]))
+    .default({})
+    .describe('DOMAIN: NAMESERVER or a list; names that belong to other nameservers.'),
+  'proxy-server-nameserver': z.array(nameserver).default([]).describe('Where the names of proxy servers are asked for.'),
+  'use-hosts': clashBoolean.default(true).describe('Answer from hosts.'),
+  'cache-max-size': z.int().min(0).max(1_000_000).default(DNS_DEFAULTS['cache-max-size']).describe('Answers remembered; 0: none.'),
+  'serve-stale': z.int().min(0).max(604_800).default(0).describe('Seconds beyond its TTL that an answer is given if nobody answers.'),
+  'drop-alpn': z.array(z.string().min(1).max(255)).default([]).describe('Protocols taken out of HTTPS and SVCB answers, e.g. [h3].'),
 })
 export type DnsOptions = z.output<typeof dnsSchema>
+
+export const profileSchema = z.object({
+  'store-fake-ip': clashBoolean.optional().describe("Keep fake addresses beyond the process; 'dns.fake-ip-store' says where."),
+})
+export type ProfileOptions = z.output<typeof profileSchema>
 
 /** Clash's way of saying it → ours. Answers the section with `device-url` filled in. */
 export function adoptSynonyms(tun: Record<string, unknown>, report: Report): Record<string, unknown> {
@@ -119,28 +176,85 @@ export function checkTun(tun: TunOptions, wanted: boolean, platform: NodeJS.Plat
   return tun
 }
 
+const SERVER_LISTS = ['nameserver', 'default-nameserver', 'fallback', 'proxy-server-nameserver'] as const
+
 /** Leaves out what we do not act on yet, with a warning each. */
-export function checkDns(dns: DnsOptions, known: readonly string[], report: Report): DnsOptions {
-  const keep = (key: 'nameserver' | 'default-nameserver' | 'fake-ip-filter', unusedOf: (value: string) => string | undefined): string[] =>
-    dns[key].filter((value, i) => {
+export function checkDns(dns: DnsOptions, report: Report): DnsOptions {
+  const keep = <T extends string>(
+    path: readonly (string | number)[],
+    values: readonly T[],
+    unusedOf: (value: string) => string | undefined,
+  ): T[] =>
+    values.filter((value, i) => {
       const unused = unusedOf(value)
-      if (unused !== undefined) report.warning(['dns', key, i], unused)
+      if (unused !== undefined) report.warning([...path, i], unused)
       return unused === undefined
     })
-  if (dns.listen !== undefined && !known.includes('dns.listen')) {
-    report.warningAtKey(['dns', 'listen'], 'known to Clash/mihomo, not acted on yet', "'dns-listen' under 'tun:' answers DNS on the TUN")
-  }
+  const unusedServer = (value: string) => nameserverFault(value).unused
   if (dns['fake-ip-range6'] !== undefined && !dns.ipv6) report.warningAtKey(['dns', 'fake-ip-range6'], 'has no effect', "add 'ipv6: true'")
+  if (dns['fake-ip-filter-mode'] === 'rule') {
+    report.warning(['dns', 'fake-ip-filter-mode'], "'rule' is known to mihomo, not acted on yet: taken as blacklist")
+  }
+  for (const [i, value] of dns['default-nameserver'].entries()) {
+    if (nameserverFault(value).named)
+      report.error(['dns', 'default-nameserver', i], `${show(value)} is a name itself`, 'use its IP address')
+  }
+  const lists = Object.fromEntries(SERVER_LISTS.map(key => [key, keep(['dns', key], dns[key], unusedServer)]))
   return {
     ...dns,
-    nameserver: keep('nameserver', value => nameserverFault(value).unused),
-    'default-nameserver': keep('default-nameserver', value => nameserverFault(value).unused),
-    'fake-ip-filter': keep('fake-ip-filter', value => domainPatternFault(value).unused),
+    ...lists,
+    'fake-ip-filter': keep(['dns', 'fake-ip-filter'], dns['fake-ip-filter'], value => domainPatternFault(value).unused),
+    'fallback-filter': checkFallbackFilter(dns['fallback-filter'], report),
+    'nameserver-policy': checkPolicy(dns['nameserver-policy'], report),
   }
 }
 
+function checkFallbackFilter(filter: DnsOptions['fallback-filter'], report: Report): DnsOptions['fallback-filter'] {
+  if (filter === undefined) return undefined
+  const { ipcidr, domain } = filter
+  for (const key of Object.keys(filter)) {
+    const path = ['dns', 'fallback-filter', key]
+    if (key === 'geoip' ? filter.geoip : ['geoip-code', 'geosite'].includes(key))
+      report.warningAtKey(path, 'known to Clash/mihomo, not acted on yet')
+    else if (!['geoip', 'geoip-code', 'geosite', 'ipcidr', 'domain'].includes(key)) report.warningAtKey(path, 'unknown key')
+  }
+  return { ipcidr, domain: domain.filter(value => domainPatternFault(value).unused === undefined) }
+}
+
+/** A key may be several patterns with commas between them. What is wrong with one is told at the key. */
+function checkPolicy(policy: DnsOptions['nameserver-policy'], report: Report): DnsOptions['nameserver-policy'] {
+  const kept: DnsOptions['nameserver-policy'] = {}
+  for (const [key, value] of Object.entries(policy)) {
+    const path = ['dns', 'nameserver-policy', key]
+    const set = /^(geosite|rule-set):/i.exec(key)
+    if (set) {
+      report.warningAtKey(path, `'${set[1]}' entries are known to mihomo, not acted on yet`)
+      continue
+    }
+    const bad = key.split(',').find(pattern => domainPatternFault(pattern.trim()).fault ?? domainPatternFault(pattern.trim()).unused)
+    if (bad !== undefined) {
+      report.errorAtKey(path, `${show(bad)} is no domain pattern`, 'use example.com, *.example.com, .example.com or +.example.com')
+      continue
+    }
+    const servers = typeof value === 'string' ? [value] : value
+    const asked = servers.filter(server => nameserverFault(server).unused === undefined)
+    for (const server of servers) if (!asked.includes(server)) report.warning(path, nameserverFault(server).unused ?? '')
+    if (asked.length > 0) kept[key] = asked
+  }
+  return kept
+}
+
+/** Clash's `hosts:` at the top of a file. */
+export const hostsSchema = z.record(z.string(), hostValue).default({})
+export type HostsOptions = z.output<typeof hostsSchema>
+
 /** JSON Schema (2020-12) of a config file's `tun:` and `dns:`, for editors. Other keys are left open. */
 export function configJsonSchema(): Record<string, unknown> {
-  const file = z.looseObject({ tun: z.looseObject(tunSchema.shape).optional(), dns: z.looseObject(dnsSchema.shape).optional() })
+  const file = z.looseObject({
+    tun: z.looseObject(tunSchema.shape).optional(),
+    dns: z.looseObject(dnsSchema.shape).optional(),
+    profile: z.looseObject(profileSchema.shape).optional(),
+    hosts: hostsSchema.optional(),
+  })
   return z.toJSONSchema(file, { io: 'input' }) as Record<string, unknown>
 }

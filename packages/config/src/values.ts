@@ -66,6 +66,19 @@ function isName(name: string): boolean {
 /** Where a server listens: `0.0.0.0:53`, `[::]:53`; `:53`, as Go writes it, becomes `0.0.0.0:53`. */
 export const listenAddress = text(listenFault).transform(value => (value.startsWith(':') ? `0.0.0.0${value}` : value))
 
+/** One entry of mihomo's `dns-hijack`: `any:53`, `tcp://any:53`, `8.8.8.8:53`; becomes `0.0.0.0:53`, `8.8.8.8:53`. */
+export const hijackAddress = text(value => {
+  const scheme = /^([a-z0-9]*):\/\//i.exec(value)?.[1].toLowerCase()
+  if (scheme !== undefined && scheme !== 'udp' && scheme !== 'tcp')
+    return { message: `unknown scheme '${scheme}://'`, hint: 'use any:53, tcp://any:53 or ADDRESS:PORT' }
+  return listenFault(hijackPlace(value))
+}).transform(hijackPlace)
+
+function hijackPlace(value: string): string {
+  const place = value.replace(/^(udp|tcp):\/\//i, '').replace(/^any(?=:|$)/i, '0.0.0.0')
+  return isIP(place) === 4 ? `${place}:53` : isIP(place) === 6 ? `[${place}]:53` : place
+}
+
 function listenFault(value: string): Fault {
   if (isIP(value) !== 0) return { message: `${show(value)} has no port`, hint: `write ${isIPv6(value) ? `[${value}]` : value}:53` }
   const match = /^(?:\[([^\]]*)\]|([^:[\]]*)):(\d+)$/.exec(value)
@@ -133,36 +146,63 @@ export function cidr(family: 4 | 6, maxPrefix: number, example: string): z.ZodSt
 
 /** Schemes of Clash's and mihomo's nameservers; `@tun/dns` asks those of `ASKED`. */
 const SCHEMES = ['udp', 'tcp', 'tls', 'https', 'http', 'quic', 'h3', 'dhcp', 'system', 'rcode', 'sdns', 'ts', 'tailscale']
-const ASKED = ['udp', 'tcp']
+const ASKED = ['udp', 'tcp', 'tls', 'https', 'system', 'rcode']
+const RCODES = ['success', 'format_error', 'server_failure', 'name_error', 'not_implemented', 'refused']
 
 /** One entry of a `nameserver` list. */
 export const nameserver = text(value => nameserverFault(value).fault)
 
-/** What is wrong with a nameserver; `unused`: nothing, but it is not asked yet, and why. */
-export function nameserverFault(value: string): { fault?: Fault; unused?: string } {
+/** What is wrong with a nameserver; `unused`: nothing, but it is not asked, and why; `named`: it has to be asked for itself. */
+export function nameserverFault(value: string): { fault?: Fault; unused?: string; named?: boolean } {
   const scheme = /^([a-z0-9]+):\/\//i.exec(value)?.[1].toLowerCase()
-  if (value === 'system' || value === 'dhcp') return { unused: `'${value}' is known to Clash/mihomo, not acted on yet` }
+  if (value === 'dhcp') return { unused: `'${value}' is known to Clash/mihomo, not acted on yet` }
+  if (value === 'system' || scheme === 'system') return {}
   if (scheme !== undefined && !SCHEMES.includes(scheme))
-    return { fault: { message: `unknown scheme '${scheme}://'`, hint: 'use udp://ADDRESS or tcp://ADDRESS' } }
+    return { fault: { message: `unknown scheme '${scheme}://'`, hint: 'use udp://, tcp://, tls://, https://, rcode:// or system' } }
   if (scheme !== undefined && !ASKED.includes(scheme)) return { unused: `'${scheme}://' is known to Clash/mihomo, not acted on yet` }
-  const rest = (scheme === undefined ? value : value.slice(scheme.length + 3)).replace(/\/$/, '')
-  const [server, via] = rest.split('#')
-  const match = isIP(server) !== 0 ? [server, undefined, server, undefined] : /^(?:\[([^\]]*)\]|([^:[\]\s/]+))(?::(\d+))?$/.exec(server)
+  const [server, via] = (scheme === undefined ? value : value.slice(scheme.length + 3)).split('#')
+  if (scheme === 'rcode') {
+    if (RCODES.includes(server.toLowerCase())) return {}
+    return { fault: { message: `expected one of ${RCODES.join(', ')}, got ${show(server)}`, hint: 'e.g. rcode://refused' } }
+  }
+  const rest = scheme === 'https' ? server.replace(/[/?].*$/, '') : server.replace(/\/$/, '')
+  const match = isIP(rest) !== 0 ? [rest, undefined, rest, undefined] : /^(?:\[([^\]]*)\]|([^:[\]\s/]+))(?::(\d+))?$/.exec(rest)
   if (!match)
     return {
-      fault: { message: `expected an IP address, udp://… or tcp://…, got ${show(value)}`, hint: 'e.g. 1.1.1.1 or tcp://[2001:db8::1]:53' },
+      fault: { message: `expected an address or name with a scheme or not, got ${show(value)}`, hint: 'e.g. 1.1.1.1 or tls://dns.example' },
     }
   const host = match[1] ?? match[2] ?? ''
   if (match[3] !== undefined && !(Number(match[3]) >= 1 && Number(match[3]) <= 65535))
     return { fault: { message: `a port is 1 to 65535, got ${match[3]}` } }
   if (match[1] !== undefined && !isIPv6(host)) return { fault: { message: `${show(host)} is no IPv6 address` } }
-  if (isIP(host) === 0) {
-    if (/^[\d.]+$/.test(host) || !/^[a-z0-9_-]+(\.[a-z0-9_-]+)*$/i.test(host))
-      return { fault: { message: `${show(host)} is no IP address`, hint: 'e.g. 1.1.1.1' } }
-    return { unused: `nameservers by name ('${host}') are not acted on yet` }
-  }
-  return via === undefined ? {} : { unused: `a nameserver's '#…' is known to mihomo, not acted on yet` }
+  const named = isIP(host) === 0
+  if (named && (/^[\d.]+$/.test(host) || !/^[a-z0-9_-]{1,63}(\.[a-z0-9_-]{1,63})*\.?$/i.test(host)))
+    return { fault: { message: `${show(host)} is no IP address and no name`, hint: 'e.g. 1.1.1.1' } }
+  return via === undefined ? { named } : { unused: `a nameserver's '#…' is known to mihomo, not acted on yet` }
 }
+
+/** One entry of `fallback-filter.ipcidr`: an address or range of any family. */
+export const anyCidr = text(value => {
+  const [address, prefix, more] = value.split('/')
+  const bits = isIP(address) === 4 ? 32 : 128
+  if (isIP(address) !== 0 && more === undefined && (prefix === undefined || (/^\d{1,3}$/.test(prefix) && Number(prefix) <= bits)))
+    return undefined
+  return { message: `expected ADDRESS/BITS, got ${show(value)}`, hint: 'e.g. 240.0.0.0/4' }
+})
+
+/** What a name of `hosts` stands for: addresses, or another name. */
+export const hostValue = z.union([z.string().min(1), z.array(z.string().min(1)).min(1)]).superRefine((value, context) => {
+  const all = typeof value === 'string' ? [value] : value
+  const names = all.filter(entry => isIP(entry) === 0)
+  const bad = names.find(name => !/^[a-z0-9_-]{1,63}(\.[a-z0-9_-]{1,63})*\.?$/i.test(name) || /^[\d.]+$/.test(name))
+  const message =
+    bad !== undefined
+      ? `${show(bad)} is no IP address and no name`
+      : names.length > 0 && all.length > 1
+        ? `a name stands for addresses or for one other name, got ${show(names[0])} among others`
+        : undefined
+  if (message !== undefined) context.addIssue({ code: 'custom', message, params: { hint: "e.g. '192.0.2.1'" } })
+})
 
 /** One entry of `fake-ip-filter`. */
 export const domainPattern = text(value => domainPatternFault(value).fault)

@@ -98,3 +98,10 @@ export function addressBytes(text: string): Uint8Array | null {
   for (let i = 0; i < 4; i++) view.setUint32(4 * i, scratch[i])
   return bytes
 }
+
+/** The text of 4 or 16 bytes. */
+export function textOfAddress(bytes: Uint8Array): string {
+  const view = new DataView(bytes.buffer, bytes.byteOffset, bytes.length)
+  if (bytes.length === 4) return formatIpv4(view.getUint32(0))
+  return formatIpv6([0, 4, 8, 12].map(at => view.getUint32(at)))
+}

@@ -3,6 +3,8 @@
 export type DnsErrorCode =
   /** A range, address or CIDR given to the fake-IP pool cannot be used. */
   | 'ERR_TUN_FAKE_IP_RANGE'
+  /** The store of fake addresses cannot be used: no client for it, or its URL is wrong. */
+  | 'ERR_TUN_FAKE_IP_STORE'
   /** A domain pattern is not one of Clash's. */
   | 'ERR_TUN_DOMAIN_PATTERN'
   /** A nameserver's scheme is unknown, or known and not spoken yet. */

@@ -1,6 +1,7 @@
 import fc from 'fast-check'
 import { describe, expect, test } from 'vitest'
 import { FakeIpPool } from './fake-ip.js'
+import type { FakeIpEntry, FakeIpStore } from './fake-ip-store.js'
 
 const refusal = expect.objectContaining({ name: 'RangeError', code: 'ERR_TUN_FAKE_IP_RANGE' })
 
@@ -92,6 +93,27 @@ test('an address somebody starts to listen on is taken back', () => {
   expect([...new Set(['a', 'b', 'c', 'd', 'e'].map(name => pool.lookup(name, 4)))]).toEqual(['10.0.0.3', '10.0.0.5', '10.0.0.6'])
 })
 
+test('a CIDR somebody listens on is taken back; one that has the whole range in it is not', () => {
+  const pool = new FakeIpPool({ range4: '10.0.0.1/28' })
+  const pinned = pool.lookup('pinned', 4) ?? ''
+  pool.pin(pinned)
+  pool.reserve('10.0.0.0/29')
+  pool.reserve('10.0.0.0/16')
+  pool.reserve('fc00::/7')
+  pool.unpin(pinned)
+  const given = Array.from({ length: 20 }, (_, i) => pool.lookup(`h${i}`, 4))
+  expect([...new Set(given)].sort()).toEqual([8, 9, 10, 11, 12, 13, 14].map(last => `10.0.0.${last}`).sort())
+  expect([pool.nameOf(pinned), pool.stats(4).pinned]).toEqual([undefined, 0])
+})
+
+test('when every address is in use there is one warning, not one per name', () => {
+  const warnings: string[] = []
+  const pool = new FakeIpPool({ range4: '10.0.0.1/30', onWarning: message => warnings.push(message) })
+  pool.pin(pool.lookup('a', 4) ?? '')
+  expect(['b', 'c', 'd'].map(name => pool.lookup(name, 4))).toEqual([null, null, null])
+  expect(warnings).toEqual([expect.stringContaining('all 1 fake IPv4 addresses are in use')])
+})
+
 test.each([
   [{ range4: 'fc00::/18' }],
   [{ range4: '198.18.0.1' }],
@@ -112,10 +134,13 @@ test('does what a naive LRU with pins does', () => {
     name.map(name => ({ do: 'pin' as const, name })),
     name.map(name => ({ do: 'unpin' as const, name })),
     fc.constant({ do: 'flush' as const, name: '' }),
+    fc.constant({ do: 'restart' as const, name: '' }),
   )
   fc.assert(
     fc.property(fc.array(step, { maxLength: 120 }), steps => {
-      const pool = new FakeIpPool({ range4: '10.0.0.1/29' })
+      let kept: FakeIpEntry[] = []
+      const store: FakeIpStore = { load: () => kept, set: () => {}, reset: () => {}, close: () => {} }
+      let pool = new FakeIpPool({ range4: '10.0.0.1/29', store })
       /** Least recently used first; a slot never named has the name ''. Fresh ones come before forgotten ones. */
       let model = [2, 3, 4, 5, 6].map((last, i) => ({ address: `10.0.0.${last}`, name: '', pins: 0, used: i - 100 }))
       let clock = 0
@@ -135,6 +160,14 @@ test('does what a naive LRU with pins does', () => {
         } else if (verb === 'unpin' && entry) {
           if (entry.pins > 0 && --entry.pins === 0) entry.used = clock
           pool.unpin(entry.address)
+        } else if (verb === 'restart') {
+          // Those in use come last, in no order of their own; unused ones count as fresh again.
+          kept = [...pool.entries()]
+          pool = new FakeIpPool({ range4: '10.0.0.1/29', store })
+          for (const [i, e] of model.entries()) {
+            const at = kept.findIndex(({ address }) => address === e.address)
+            Object.assign(e, { pins: 0, used: at < 0 ? i - 100 : clock + at / 100, name: kept[at]?.name ?? '' })
+          }
         } else if (verb === 'flush') {
           model = model.map(e => (e.pins > 0 ? e : { ...e, name: '' }))
           pool.flush()

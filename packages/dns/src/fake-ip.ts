@@ -1,9 +1,11 @@
 // Owns: which name has which fake address. Sticky by name; when all addresses are taken the least recently used one goes to
 // the next name, never one with live flows (pinned): a connection must not end up at another host.
-// Slots of a family form one list, least recently used first; a pinned slot is in no list.
+// Slots of a family form one list, least recently used first; a pinned slot is in no list. What outlives us: fake-ip-store.ts.
 
 import { formatIpv4, parseIpv6 } from './address.js'
 import { misuse } from './errors.js'
+import { type FakeIpEntry, type FakeIpStore, MEMORY_STORE } from './fake-ip-store.js'
+import type { FakeIps } from './fake-ips.js'
 import { FakeRange } from './fake-range.js'
 
 export interface FakeIpOptions {
@@ -15,6 +17,10 @@ export interface FakeIpOptions {
   reserved?: readonly string[]
   /** Addresses in use at once per family; default 65,536, at most 16,777,216. */
   capacity?: number
+  /** What keeps names and addresses beyond this process: `openFakeIpFile(path)`. Default: nothing does. */
+  store?: FakeIpStore
+  /** Told once, when every address is in use and a name gets none. */
+  onWarning?: (message: string) => void
 }
 
 export const FAKE_IP_DEFAULTS = { range4: '198.18.0.1/16', capacity: 65536 } as const
@@ -22,9 +28,12 @@ export const FAKE_IP_DEFAULTS = { range4: '198.18.0.1/16', capacity: 65536 } as 
 const MAX_CAPACITY = 1 << 24
 
 /** All operations are O(1) after construction and take addresses in any textual form. */
-export class FakeIpPool {
+export class FakeIpPool implements FakeIps {
   private readonly v4: Family
   private readonly v6: Family | null
+  private readonly store: FakeIpStore
+  private readonly onWarning: (message: string) => void
+  private warned = false
 
   /** @throws RangeError `ERR_TUN_FAKE_IP_RANGE` */
   constructor(options: FakeIpOptions = {}) {
@@ -34,6 +43,17 @@ export class FakeIpPool {
     }
     this.v4 = new Family(new FakeRange(4, range4, reserved, capacity))
     this.v6 = range6 === undefined ? null : new Family(new FakeRange(6, range6, reserved, capacity))
+    this.store = options.store ?? MEMORY_STORE
+    this.onWarning = options.onWarning ?? (() => {})
+    this.store.attach?.(() => this.entries())
+    // An address that is no longer in the range, or that something listens on now, is forgotten.
+    for (const { address, name } of this.store.load()) this.familyOf(address)?.restore(address, normalize(name))
+  }
+
+  /** Every name and its address, least recently used first, those in use last. */
+  *entries(): Generator<FakeIpEntry, void, void> {
+    yield* this.v4.entries()
+    if (this.v6) yield* this.v6.entries()
   }
 
   /** Is there a range for this family? */
@@ -43,7 +63,18 @@ export class FakeIpPool {
 
   /** The name's address, the same each time while it is remembered; null if there is no range or every address is pinned. */
   lookup(name: string, family: 4 | 6): string | null {
-    return (family === 4 ? this.v4 : this.v6)?.lookup(normalize(name)) ?? null
+    const of = family === 4 ? this.v4 : this.v6
+    const key = normalize(name)
+    if (of === null || key === '') return null
+    const known = of.known(key)
+    if (known !== null) return known
+    const address = of.allot(key)
+    if (address !== null) this.store.set({ address, name: key })
+    else if (!this.warned) {
+      this.warned = true
+      this.onWarning(`all ${of.range.size} fake IPv${family} addresses are in use: new names are answered SERVFAIL until flows end`)
+    }
+    return address
   }
 
   /** The name an address was handed out for. Counts as a use of it. */
@@ -66,15 +97,25 @@ export class FakeIpPool {
     this.familyOf(address)?.unpin(unmap(address))
   }
 
-  /** From now on the address is not handed out: something listens there. A name it had is forgotten. */
-  reserve(address: string): void {
-    this.familyOf(address)?.reserve(unmap(address))
+  /**
+   * From now on the address, or the addresses of a CIDR, are not handed out: something listens there. Names they had are forgotten. A CIDR
+   * that has the whole range in it changes nothing: who listens on all of them wants names.
+   */
+  reserve(addresses: string): void {
+    const text = addresses.includes('/') ? addresses : unmap(addresses)
+    for (const family of [this.v4, this.v6]) if (family && !family.range.isWithin(text)) family.reserve(text)
   }
 
   /** Forgets all names but those of pinned addresses. */
   flush(): void {
     this.v4.flush()
     this.v6?.flush()
+    this.store.reset(this.entries())
+  }
+
+  /** The store writes what it has not yet and gives its file back; the pool stays as it is. Idempotent. */
+  close(): void {
+    this.store.close()
   }
 
   /** Addresses to hand out, with a name, and pinned. */
@@ -89,6 +130,8 @@ export class FakeIpPool {
 }
 
 const NONE = -1
+/** In `older`: the slot was never in the list. */
+const UNUSED = -2
 /** A pin count no flows can reach: the address is reserved. */
 const RESERVED = 0xffffffff
 
@@ -109,16 +152,42 @@ class Family {
     this.range = range
   }
 
-  lookup(name: string): string | null {
-    if (name === '') return null
-    let slot = this.slots.get(name)
-    if (slot === undefined) {
-      slot = this.allot()
-      if (slot === NONE) return null
-      this.slots.set(name, slot)
-      this.names[slot] = name
-    } else this.touch(slot)
+  known(name: string): string | null {
+    const slot = this.slots.get(name)
+    if (slot === undefined) return null
+    this.touch(slot)
     return this.range.address(slot)
+  }
+
+  allot(name: string): string | null {
+    const slot = this.take()
+    if (slot === NONE) return null
+    this.slots.set(name, slot)
+    this.names[slot] = name
+    return this.range.address(slot)
+  }
+
+  restore(address: string, name: string): void {
+    const slot = this.range.slot(address)
+    if (slot < 0) return
+    this.grow(slot)
+    const before = this.slots.get(name)
+    if (this.pins[slot] > 0 || before === slot) return
+    if (before !== undefined) this.forget(before)
+    this.forget(slot)
+    if (this.older[slot] === UNUSED) this.link(slot)
+    else this.touch(slot)
+    this.slots.set(name, slot)
+    this.names[slot] = name
+  }
+
+  *entries(): Generator<FakeIpEntry, void, void> {
+    for (let slot = this.oldest; slot !== NONE; slot = this.newer[slot]) {
+      const name = this.names[slot]
+      if (name !== undefined) yield { address: this.range.address(slot), name }
+    }
+    if (this.pinned === 0) return
+    for (const [name, slot] of this.slots) if (this.pins[slot] > 0) yield { address: this.range.address(slot), name }
   }
 
   nameOf(address: string): string | undefined {
@@ -146,14 +215,18 @@ class Family {
     this.link(slot)
   }
 
-  reserve(address: string): void {
-    const slot = this.range.slot(address)
-    if (slot < 0) return
-    this.grow(slot)
+  reserve(addresses: string): void {
+    for (const [first, count] of this.range.slotsIn(addresses)) {
+      this.grow(first + count - 1)
+      for (let slot = first; slot < first + count; slot++) this.reserveSlot(slot)
+    }
+  }
+
+  private reserveSlot(slot: number): void {
     if (this.pins[slot] === RESERVED) return
     this.forget(slot)
     if (this.pins[slot] > 0) this.pinned--
-    else if (slot < this.fresh) this.unlink(slot)
+    else if (this.older[slot] !== UNUSED) this.unlink(slot)
     this.pins[slot] = RESERVED
   }
 
@@ -162,11 +235,11 @@ class Family {
   }
 
   /** A slot without a name, linked as the newest: a fresh one as long as there are any, so that a dead name's address rests. */
-  private allot(): number {
+  private take(): number {
     while (this.fresh < this.range.size) {
       const slot = this.fresh++
       this.grow(slot)
-      if (this.pins[slot] === RESERVED) continue
+      if (this.pins[slot] === RESERVED || this.older[slot] !== UNUSED) continue // listened on, or restored
       this.link(slot)
       return slot
     }
@@ -186,7 +259,7 @@ class Family {
 
   private named(address: string): number {
     const slot = this.range.slot(address)
-    return slot >= 0 && slot < this.fresh && this.names[slot] !== undefined ? slot : NONE
+    return slot >= 0 && this.names[slot] !== undefined ? slot : NONE
   }
 
   private touch(slot: number): void {
@@ -215,7 +288,7 @@ class Family {
   private grow(slot: number): void {
     if (slot < this.older.length) return
     const length = Math.min(this.range.size, Math.max(1024, 2 * this.older.length, slot + 1))
-    this.older = enlarged(this.older, new Int32Array(length))
+    this.older = enlarged(this.older, new Int32Array(length).fill(UNUSED))
     this.newer = enlarged(this.newer, new Int32Array(length))
     this.pins = enlarged(this.pins, new Uint32Array(length))
     while (this.names.length < length) this.names.push(undefined)

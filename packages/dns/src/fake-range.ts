@@ -56,6 +56,13 @@ export class FakeRange {
     if (this.size === 0) throw misuse('ERR_TUN_FAKE_IP_RANGE', `fake-IP range '${cidr}' has no address left to hand out`)
   }
 
+  /** The first address of a CIDR, which its host bits do not show. @throws RangeError `ERR_TUN_FAKE_IP_RANGE` */
+  static networkOf(cidr: string): string {
+    const { family, first } = parseCidr(cidr)
+    const words = toWords(first)
+    return family === 4 ? formatIpv4(words[3]) : formatIpv6(words)
+  }
+
   private cut(range: Interval, taken: Interval[], capacity: number): number {
     let slot = 0
     let at = range.first
@@ -97,6 +104,33 @@ export class FakeRange {
     return -1
   }
 
+  /** The slots of an address or CIDR as runs [first, count]; nothing for another family's or what is neither. */
+  *slotsIn(addresses: string): Generator<[first: number, count: number], void, void> {
+    const interval = this.intervalOf(addresses)
+    if (interval === null) return
+    for (const { upper, low, count, slot } of this.segments) {
+      const start = (BigInt(upper[0]) << 96n) | (BigInt(upper[1]) << 64n) | (BigInt(upper[2]) << 32n) | BigInt(low)
+      const first = interval.first > start ? interval.first : start
+      const last = interval.last < start + BigInt(count) - 1n ? interval.last : start + BigInt(count) - 1n
+      if (first <= last) yield [slot + Number(first - start), Number(last - first) + 1]
+    }
+  }
+
+  /** Is the whole range in this CIDR? */
+  isWithin(addresses: string): boolean {
+    const interval = this.intervalOf(addresses)
+    return interval !== null && interval.first <= fromWords(this.first) && interval.last >= fromWords(this.last)
+  }
+
+  private intervalOf(addresses: string): Interval | null {
+    try {
+      const interval = parseCidr(addresses.includes('/') ? addresses : `${addresses}/${addresses.includes(':') ? 128 : 32}`)
+      return interval.family === this.family ? interval : null
+    } catch {
+      return null
+    }
+  }
+
   /** Is the address anywhere in the range, handed out or not? */
   contains(address: string): boolean {
     return this.read(address) && compare(this.words, this.first) >= 0 && compare(this.words, this.last) <= 0
@@ -136,6 +170,10 @@ function parseCidr(text: string): Interval & { family: 4 | 6; address: bigint } 
 
 function toWords(value: bigint): Uint32Array {
   return Uint32Array.of(Number((value >> 96n) % WORD), Number((value >> 64n) % WORD), Number((value >> 32n) % WORD), Number(value % WORD))
+}
+
+function fromWords([a, b, c, d]: ArrayLike<number> & Iterable<number>): bigint {
+  return (BigInt(a) << 96n) | (BigInt(b) << 64n) | (BigInt(c) << 32n) | BigInt(d)
 }
 
 function compare(a: Uint32Array, b: Uint32Array): number {

@@ -1,9 +1,23 @@
 // Owns: the part of a DNS message a server on the TUN needs on its fast path: header, one question, EDNS0 in; short answers out.
 // RFC 1035 §4.1 first, then RFC 6891 (EDNS0), RFC 9619 (one question), RFC 2181 §9 (TC).
 
-import { type NameAt, readName, skipName } from './name.js'
+import { type NameAt, readName, skipName, writeName } from './name.js'
 
-export const TYPE = { A: 1, PTR: 12, AAAA: 28, OPT: 41, SVCB: 64, HTTPS: 65, TKEY: 249, MAILA: 254, ANY: 255 } as const
+export const TYPE = {
+  A: 1,
+  NS: 2,
+  CNAME: 5,
+  SOA: 6,
+  PTR: 12,
+  MX: 15,
+  AAAA: 28,
+  OPT: 41,
+  SVCB: 64,
+  HTTPS: 65,
+  TKEY: 249,
+  MAILA: 254,
+  ANY: 255,
+} as const
 export const RCODE = { NOERROR: 0, FORMERR: 1, SERVFAIL: 2, NXDOMAIN: 3, NOTIMP: 4, REFUSED: 5, BADVERS: 16 } as const
 export const CLASS_IN = 1
 export const HEADER_BYTES = 12
@@ -110,9 +124,34 @@ function readRecords(bytes: Uint8Array, query: Query): number {
   return version === 0 ? STATUS.OK : STATUS.VERSION
 }
 
+/** A query of our own: id 0, recursion desired. null if the name cannot be written. */
+export function writeQuery(name: string, type: number): Uint8Array | null {
+  const labels = writeName(name)
+  if (labels === null) return null
+  const out = new Uint8Array(HEADER_BYTES + labels.length + 4)
+  out[2] = RD >> 8
+  out[5] = 1
+  out.set(labels, HEADER_BYTES)
+  out.set([type >> 8, type & 255, 0, CLASS_IN], HEADER_BYTES + labels.length)
+  return out
+}
+
 /** An error without records; the question is echoed if it could be read. */
 export function answerError(bytes: Uint8Array, query: Query, rcode: number): Uint8Array {
   return writeAnswer(bytes, query, 0, rcode, 0, 0, NOTHING)
+}
+
+/** Several records of one type that answer the question's name. */
+export function answerRecords(bytes: Uint8Array, query: Query, ttlSeconds: number, rdatas: readonly Uint8Array[]): Uint8Array {
+  if (rdatas.length === 0) return answerEmpty(bytes, query)
+  const first = answerRecord(bytes, query, query.type, ttlSeconds, rdatas[0])
+  const at = query.end
+  const record = first.subarray(at, at + RECORD_BYTES + rdatas[0].length) // all have the same length: addresses of one family
+  const others = rdatas.slice(1).flatMap(rdata => [record.subarray(0, RECORD_BYTES), rdata])
+  const out = Uint8Array.from(Buffer.concat([first.subarray(0, at), record, ...others, first.subarray(at + record.length)]))
+  out[6] = rdatas.length >> 8
+  out[7] = rdatas.length & 255
+  return out
 }
 
 /** NOERROR without records: the name exists, this type does not. Without a SOA nobody caches it (RFC 2308 §5). */
@@ -127,7 +166,8 @@ export function answerRecord(bytes: Uint8Array, query: Query, type: number, ttlS
 
 const NOTHING = new Uint8Array(0)
 const OPT_BYTES = 11
-const RECORD_BYTES = 12 // pointer, type, class, TTL, length
+/** What stands before the rdata of a record whose owner is a pointer. */
+export const RECORD_BYTES = 12 // pointer, type, class, TTL, length
 
 function writeAnswer(
   bytes: Uint8Array,
@@ -192,6 +232,50 @@ export function isAnswerTo(answer: Uint8Array, bytes: Uint8Array, query: Query):
 /** An error without the question, as some servers send: nothing but its id vouches for it. */
 export function isBareError(answer: Uint8Array): boolean {
   return answer.length >= HEADER_BYTES && (answer[2] & 0x80) !== 0 && u16(answer, 4) === 0 && (answer[3] & 15) !== 0
+}
+
+/** The query as we ask it ourselves: only its question, RD, CD and DO are the client's; EDNS0 is ours (RFC 6891 §7: hop by hop). */
+export function askedUpstream(bytes: Uint8Array, query: Query): Uint8Array {
+  const out = new Uint8Array(query.end + OPT_BYTES)
+  const view = new DataView(out.buffer)
+  view.setUint16(2, RD | (query.flags & CD))
+  view.setUint16(4, 1)
+  view.setUint16(10, 1)
+  out.set(bytes.subarray(HEADER_BYTES, query.end), HEADER_BYTES)
+  writeOpt(view, query.end, 0, query.dnssecOk)
+  return out
+}
+
+/** Somebody's answer for this query: adopted, and with the OPT record that this client may get, if any. null as for `adoptAnswer`. */
+export function toldTo(answer: Uint8Array, bytes: Uint8Array, query: Query): Uint8Array | null {
+  const adopted = adoptAnswer(answer, bytes, query)
+  if (adopted === null || u16(answer, 4) === 0) return adopted
+  const opt = findOpt(adopted)
+  const bare = opt === null ? adopted : Uint8Array.from(Buffer.concat([adopted.subarray(0, opt.at), adopted.subarray(opt.end)]))
+  const additional = u16(bare, 10) - (opt === null ? 0 : 1) + (query.edns ? 1 : 0)
+  const out = query.edns ? new Uint8Array(bare.length + OPT_BYTES) : bare
+  if (query.edns) {
+    out.set(bare)
+    writeOpt(new DataView(out.buffer), bare.length, opt === null ? 0 : adopted[opt.at + 5], query.dnssecOk)
+  }
+  out[10] = additional >> 8
+  out[11] = additional & 255
+  return out
+}
+
+function findOpt(bytes: Uint8Array): { at: number; end: number } | null {
+  const before = u16(bytes, 6) + u16(bytes, 8)
+  let at = skipName(bytes, HEADER_BYTES) + 4
+  for (let i = 0; i < before + u16(bytes, 10); i++) {
+    const start = at
+    at = skipName(bytes, at)
+    if (at < 0 || at + 10 > bytes.length) return null
+    const type = u16(bytes, at)
+    at += 10 + u16(bytes, at + 8)
+    if (at > bytes.length) return null
+    if (i >= before && type === TYPE.OPT) return { at: start, end: at }
+  }
+  return null
 }
 
 /** A copy of somebody's answer with this query's id and the question in its own letters; null if it does not answer this query. */

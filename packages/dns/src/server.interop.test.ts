@@ -9,8 +9,8 @@ import { encodeReply } from './codec.js'
 import { DomainSet } from './domain-set.js'
 import { FakeIpPool } from './fake-ip.js'
 import { frame, TcpFramer } from './frames.js'
+import { createResolver } from './resolver.js'
 import { DnsServer } from './server.js'
-import { createResolver } from './upstream.js'
 
 const close: (() => void)[] = []
 const cares = new CaresResolver({ timeout: 2000, tries: 1 })

@@ -59,13 +59,28 @@ describe('fake addresses', () => {
     expect(asked).toEqual([])
   })
 
-  test('no real address gets round them: HTTPS and SVCB are empty, ANY is the fake A', async () => {
+  test('no real address gets round them: HTTPS answers lose their hints, ANY is the fake A; without an upstream there is no HTTPS', async () => {
     const { resolve, asked } = upstream()
-    const server = fake({ resolve })
-    for (const type of [TYPE.HTTPS, TYPE.SVCB])
-      expect(await said(server, ask('a.example', type))).toEqual({ rcode: 'NOERROR', answers: [] })
-    expect(await said(server, ask('a.example', TYPE.ANY))).toEqual({ rcode: 'NOERROR', answers: ['A 1 198.18.0.2'] })
+    expect(await said(fake({ resolve }), ask('a.example', TYPE.ANY))).toEqual({ rcode: 'NOERROR', answers: ['A 1 198.18.0.2'] })
     expect(asked).toEqual([])
+    const rdata = Buffer.from('000100000100030268320004000401020304', 'hex') // alpn h2, ipv4hint 1.2.3.4
+    const https = async (query: Uint8Array): Promise<Uint8Array> => {
+      const { name } = decode(Buffer.from(query)).questions?.[0] ?? { name: '' }
+      return encodeReply(query, { answers: [{ name, type: 'UNKNOWN_65', data: rdata }] }) as Uint8Array
+    }
+    const told = async (server: DnsServer, name: string) =>
+      Buffer.from((await server.answer(ask(name, TYPE.HTTPS), udp)) ?? []).toString('hex')
+    expect(await told(fake({ resolve: https }), 'a.example')).toMatch(/00010000010003026832$/)
+    expect(await told(fake({ resolve: https }), 'real.test')).toMatch(/0268320004000401020304$/)
+    expect(await told(fake({ resolve: https, dropAlpn: ['h2'] }), 'real.test')).toMatch(/0001000004000401020304$/)
+    for (const server of [
+      fake(),
+      fake({ resolve: () => Promise.reject(new Error('down')) }),
+      fake({ resolve: async () => Uint8Array.of(1) }),
+    ]) {
+      for (const type of [TYPE.HTTPS, TYPE.SVCB])
+        expect(await said(server, ask('a.example', type))).toEqual({ rcode: 'NOERROR', answers: [] })
+    }
   })
 
   test('AAAA is empty without a range and with ipv6: false', async () => {
@@ -276,4 +291,17 @@ describe('an own resolver', () => {
     })
     expect(await said(failing, ask('a.example', TYPE.A))).toEqual({ rcode: 'SERVFAIL', answers: [] })
   })
+})
+
+test('a query of our own that came back is refused, and nobody is asked for it again', async () => {
+  const { resolve, asked } = upstream()
+  const server = new DnsServer({ resolve, isOwn: (transport, source, id) => transport === 'udp' && source === 'us' && id === 7 })
+  const from = (source: string, id: number) => server.answer(ask('real.test', TYPE.A, { id }), { transport: 'udp', source })
+  expect(decodeMessage((await from('us', 7)) as Uint8Array)?.rcode).toBe('REFUSED')
+  expect([asked.length, server.stats.loops]).toEqual([0, 1])
+  for (const [source, id] of [
+    ['us', 8],
+    ['them', 7],
+  ] as const)
+    expect(decodeMessage((await from(source, id)) as Uint8Array)?.rcode).toBe('NOERROR')
 })

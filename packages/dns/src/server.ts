@@ -2,13 +2,16 @@
 // TUN, a real socket) calls `answer`. RFC 1035 §4, RFC 6891, RFC 6761 (localhost), RFC 8482 (ANY), RFC 9460 (HTTPS, SVCB).
 
 import { addressBytes } from './address.js'
+import { withAlias } from './alias.js'
 import type { DomainSet } from './domain-set.js'
-import type { FakeIpPool } from './fake-ip.js'
+import type { FakeIps } from './fake-ips.js'
+import type { HostEntry, HostTable } from './hosts.js'
 import {
   adoptAnswer,
   answerEmpty,
   answerError,
   answerRecord,
+  answerRecords,
   CLASS_IN,
   EDNS_BYTES,
   fitAnswer,
@@ -17,8 +20,11 @@ import {
   readQuery,
   STATUS,
   TYPE,
+  writeQuery,
 } from './message.js'
 import { addressOfReverseName, writeName } from './name.js'
+import type { RecentNames } from './recent-names.js'
+import { filterSvcb } from './svcb.js'
 
 export interface QueryFrom {
   transport: 'udp' | 'tcp'
@@ -38,9 +44,15 @@ export type DnsHandler = (
 
 export interface DnsServerOptions {
   /** Names get fake addresses from here; without it everything is forwarded. */
-  fakeIp?: FakeIpPool
+  fakeIp?: FakeIps
   /** Names that keep their real addresses (`fake-ip-filter`). */
   filter?: DomainSet
+  /** Names in `filter` are the ones that get fake addresses, all others keep theirs (`fake-ip-filter-mode: whitelist`). */
+  filterMode?: 'blacklist' | 'whitelist'
+  /** Names that are answered from here before anything else. */
+  hosts?: HostTable
+  /** Was this query sent by ourselves? Then it has come back, and is refused: asking again would never end. */
+  isOwn?: (transport: 'udp' | 'tcp', source: unknown, id: number) => boolean
   /** false: AAAA is answered empty. */
   ipv6?: boolean
   /** Of fake addresses. 1, as in Clash: nobody should remember them longer than we do. */
@@ -48,6 +60,10 @@ export interface DnsServerOptions {
   /** Where all else goes; without it REFUSED. */
   resolve?: Resolve
   handler?: DnsHandler
+  /** Learns which real addresses a name was answered with. */
+  recent?: RecentNames
+  /** Protocols taken out of HTTPS and SVCB answers, e.g. `['h3']` where UDP goes nowhere. */
+  dropAlpn?: readonly string[]
   /** Milliseconds for `resolve` and `handler` together. */
   timeoutMs?: number
   /** Queries waiting for `resolve` or `handler` at once; one more is answered SERVFAIL. */
@@ -68,13 +84,17 @@ export class DnsServer {
     refused: 0,
     truncated: 0,
     exhausted: 0,
+    /** Queries of our own that came back. */
+    loops: 0,
     overload: 0,
   }
   private readonly options: DnsServerOptions & typeof SERVER_DEFAULTS
+  private readonly dropAlpn: ReadonlySet<string>
   private readonly waiting = new Set<AbortController>()
 
   constructor(options: DnsServerOptions = {}) {
     this.options = { ...SERVER_DEFAULTS, ...options } as DnsServerOptions & typeof SERVER_DEFAULTS
+    this.dropAlpn = new Set(options.dropAlpn)
   }
 
   /**
@@ -86,6 +106,10 @@ export class DnsServer {
     this.stats.queries++
     if (asked.status !== STATUS.OK) return this.answerOdd(query, asked)
     if (asked.class !== CLASS_IN) return this.refuse(query, asked)
+    if (this.options.isOwn?.(from.transport, from.source, asked.id)) {
+      this.stats.loops++
+      return this.refuse(query, asked)
+    }
     if (!this.options.handler) return this.answerHere(query, asked, from) ?? this.forward(new Uint8Array(query), asked, from)
     return this.askHandler(new Uint8Array(query), asked, from, this.options.handler)
   }
@@ -106,10 +130,12 @@ export class DnsServer {
   }
 
   /** The answers we know ourselves; null: ask upstream. */
-  private answerHere(query: Uint8Array, asked: Query, from: QueryFrom): Uint8Array | null {
+  private answerHere(query: Uint8Array, asked: Query, from: QueryFrom): Uint8Array | Promise<Uint8Array> | null {
     const { type, name } = asked
     if (type >= TYPE.TKEY && type <= TYPE.MAILA) return this.refuse(query, asked) // transfers and keys are between servers
     if (name === 'localhost' || name.endsWith('.localhost')) return this.answerLocalhost(query, asked)
+    const host = this.options.hosts?.find(name)
+    if (host) return this.answerHost(query, asked, host, from)
     if (type === TYPE.PTR) return this.answerPtr(query, asked, from)
     if (type === TYPE.AAAA && !this.options.ipv6) return answerEmpty(query, asked)
     if (!this.isFaked(name)) return null
@@ -120,26 +146,54 @@ export class DnsServer {
       case TYPE.AAAA:
         return this.options.fakeIp?.serves(6) ? this.answerFake(query, asked, 6) : answerEmpty(query, asked)
       case TYPE.HTTPS:
-      case TYPE.SVCB: // its ipv4hint would lead round the fake address, RFC 9460 §7.3
-        return answerEmpty(query, asked)
+      case TYPE.SVCB: // what comes back loses its hints; without anybody to ask there is none
+        return this.options.resolve ? null : answerEmpty(query, asked)
       default:
         return null
     }
   }
 
   private isFaked(name: string): boolean {
-    return this.options.fakeIp !== undefined && name !== '' && !this.options.filter?.has(name)
+    const { fakeIp, filter, filterMode } = this.options
+    return fakeIp !== undefined && name !== '' && (filter?.has(name) ?? false) === (filterMode === 'whitelist')
   }
 
-  private answerFake(query: Uint8Array, asked: Query, family: 4 | 6): Uint8Array {
-    const address = this.options.fakeIp?.lookup(asked.name, family)
-    const rdata = address ? addressBytes(address) : null
+  private answerFake(query: Uint8Array, asked: Query, family: 4 | 6): Uint8Array | Promise<Uint8Array> {
+    const address = this.options.fakeIp?.lookup(asked.name, family) ?? null
+    if (!(address instanceof Promise)) return this.answerFakeWith(query, asked, address)
+    const own = new Uint8Array(query) // borrowed for the call only
+    return address.then(found => this.answerFakeWith(own, asked, found))
+  }
+
+  private answerFakeWith(query: Uint8Array, asked: Query, address: string | null): Uint8Array {
+    const rdata = address === null ? null : addressBytes(address)
     if (!rdata) {
       this.stats.exhausted++
       return answerError(query, asked, RCODE.SERVFAIL)
     }
     this.stats.faked++
-    return answerRecord(query, asked, family === 4 ? TYPE.A : TYPE.AAAA, this.options.ttlSeconds, rdata)
+    return answerRecord(query, asked, rdata.length === 4 ? TYPE.A : TYPE.AAAA, this.options.ttlSeconds, rdata)
+  }
+
+  /** A name of `hosts`: its addresses of the family, and nothing of what it is elsewhere. An alias is asked for as itself. */
+  private answerHost(query: Uint8Array, asked: Query, host: HostEntry, from: QueryFrom): Uint8Array | Promise<Uint8Array> | null {
+    const { type } = asked
+    if (host.alias !== undefined) return this.answerAlias(query, asked, host.alias, from)
+    const length = type === TYPE.A || type === TYPE.ANY ? 4 : type === TYPE.AAAA && this.options.ipv6 ? 16 : 0
+    const found = host.addresses.filter(address => address.length === length)
+    if (type === TYPE.ANY && found.length > 0) return answerRecord(query, asked, TYPE.A, this.options.ttlSeconds, found[0])
+    return this.fit(answerRecords(query, asked, this.options.ttlSeconds, found), query, asked, from)
+  }
+
+  /** CNAME, and what the other name is answered with. */
+  private answerAlias(query: Uint8Array, asked: Query, alias: string, from: QueryFrom): Uint8Array | Promise<Uint8Array> {
+    const target = writeName(alias)
+    const inner = writeQuery(alias, asked.type)
+    if (!target || !inner) return answerError(query, asked, RCODE.SERVFAIL)
+    const told = this.answer(inner, { ...from, transport: 'tcp', source: undefined })
+    const finish = (answer: Uint8Array | null): Uint8Array =>
+      this.fit(withAlias(query, asked, this.options.ttlSeconds, target, answer), query, asked, from)
+    return told instanceof Promise ? told.then(finish) : finish(told)
   }
 
   /** RFC 6761 §6.3: always loopback, and nobody else is asked. */
@@ -150,10 +204,16 @@ export class DnsServer {
   }
 
   /** The whole fake range is ours: a name, or NXDOMAIN. */
-  private answerPtr(query: Uint8Array, asked: Query, from: QueryFrom): Uint8Array | null {
+  private answerPtr(query: Uint8Array, asked: Query, from: QueryFrom): Uint8Array | Promise<Uint8Array> | null {
     const address = addressOfReverseName(asked.name)
     if (!address || !this.options.fakeIp?.contains(address)) return null
     const name = this.options.fakeIp.nameOf(address)
+    if (!(name instanceof Promise)) return this.answerPtrWith(query, asked, name, from)
+    const own = new Uint8Array(query)
+    return name.then(found => this.answerPtrWith(own, asked, found, from))
+  }
+
+  private answerPtrWith(query: Uint8Array, asked: Query, name: string | undefined, from: QueryFrom): Uint8Array {
     const rdata = name === undefined ? null : writeName(name)
     if (!rdata) return answerError(query, asked, RCODE.NXDOMAIN)
     return this.fit(answerRecord(query, asked, TYPE.PTR, this.options.ttlSeconds, rdata), query, asked, from)
@@ -163,7 +223,7 @@ export class DnsServer {
     const { resolve } = this.options
     if (!resolve) return this.refuse(query, asked)
     this.stats.forwarded++
-    return this.waitFor(query, asked, from, async signal => resolve(query, { transport: from.transport, signal }))
+    return this.waitFor(query, asked, from, signal => this.askUpstream(resolve, query, asked, { transport: from.transport, signal }))
   }
 
   private askHandler(query: Uint8Array, asked: Query, from: QueryFrom, handler: DnsHandler): Promise<Uint8Array> {
@@ -174,7 +234,7 @@ export class DnsServer {
       if (own) return own
       if (!this.options.resolve) return this.refuse(query, asked)
       this.stats.forwarded++
-      return this.options.resolve(query, { transport: from.transport, signal })
+      return this.askUpstream(this.options.resolve, query, asked, { transport: from.transport, signal })
     })
   }
 
@@ -199,7 +259,10 @@ export class DnsServer {
         signal.addEventListener('abort', () => reject(signal.reason), { once: true })
       })
       const answer = adoptAnswer(await Promise.race([ask(signal), aborted]), query, asked)
-      if (answer) return this.fit(answer, query, asked, from)
+      if (answer) {
+        if (asked.type === TYPE.A || asked.type === TYPE.AAAA) this.options.recent?.learn(asked.name, answer)
+        return this.fit(answer, query, asked, from)
+      }
     } catch {
       // Whatever it was, the client is told below.
     } finally {
@@ -207,7 +270,24 @@ export class DnsServer {
       this.waiting.delete(controller)
     }
     this.stats.failed++
+    // A browser waits for its HTTPS record or shows an error; for a faked name "there is none" is as good as the truth.
+    if ((asked.type === TYPE.HTTPS || asked.type === TYPE.SVCB) && this.isFaked(asked.name)) return answerEmpty(query, asked)
     return answerError(query, asked, RCODE.SERVFAIL)
+  }
+
+  /** The answer without what would lead round a fake address (RFC 9460 §7.3), or to a protocol that is not wanted. */
+  private async askUpstream(
+    resolve: Resolve,
+    query: Uint8Array,
+    asked: Query,
+    context: { transport: 'udp' | 'tcp'; signal: AbortSignal },
+  ): Promise<Uint8Array> {
+    const answer = await resolve(query, context)
+    if (asked.type !== TYPE.HTTPS && asked.type !== TYPE.SVCB) return answer
+    const stripHints = this.isFaked(asked.name)
+    const told = stripHints || this.dropAlpn.size > 0 ? filterSvcb(answer, { stripHints, dropAlpn: this.dropAlpn }) : answer
+    if (told === null) throw new Error('an HTTPS answer that cannot be made harmless')
+    return told
   }
 
   private refuse(query: Uint8Array, asked: Query): Uint8Array {

@@ -45,7 +45,7 @@ test('nothing is opened for options that are wrong', async () => {
 })
 
 test('what is not acted on is told to listeners of the same tick', async () => {
-  const options = { tun: { ...tun, 'auto-route': true, devcie: 1 }, dns: { nameserver: ['tls://1.1.1.1'], handler: () => null } }
+  const options = { tun: { ...tun, 'auto-route': true, devcie: 1 }, dns: { nameserver: ['quic://1.1.1.1'], handler: () => null } }
   await using inbound = await createTunInbound(options as TunInboundOptions)
   const warnings: string[] = []
   inbound.on('warning', warning => warnings.push(warning))
@@ -54,7 +54,7 @@ test('what is not acted on is told to listeners of the same tick', async () => {
   expect(warnings).toEqual([
     'tun.auto-route: known to Clash/mihomo, not acted on yet',
     "tun.devcie: unknown key: did you mean 'device'?",
-    "dns.nameserver[0]: 'tls://' is known to Clash/mihomo, not acted on yet",
+    "dns.nameserver[0]: 'quic://' is known to Clash/mihomo, not acted on yet",
     "dns.handler: is never asked: add 'dns-listen' to 'tun', e.g. 0.0.0.0:53",
   ])
 })

@@ -4,37 +4,57 @@ import { randomFillSync } from 'node:crypto'
 import { markAsUntransferable } from 'node:worker_threads'
 import { type Diagnostic, formatDiagnostic, parseDns, parseTun } from '@tun/config'
 import { openTun } from '@tun/device'
+import { openRedis } from '@tun/dns'
 import { type Device, SlabPool, Stack } from '@tun/stack'
 import { isOfThisHost, localAddressError, matcher } from './address-match.js'
 import { defaultMaxUdpFlows } from './descriptor-limit.js'
+import { DnsSocket } from './dns-socket.js'
 import { NameService } from './name-service.js'
 import { checkLimits, type TunInboundOptions } from './options.js'
+import { stateFile } from './state-file.js'
 import { TunInbound } from './tun-inbound.js'
 
 /**
  * Opens a TUN (or takes `device`) and answers its inbound, which emits 'connection' and 'datagram'. Attach your listeners in the same tick.
  * Keys that are unknown or not acted on are told as 'warning'.
- * @throws ConfigError ERR_TUN_CONFIG (a bad key), RangeError ERR_TUN_LIMIT, TypeError ERR_TUN_LOCAL_ADDRESS (`dns-listen`), TunError (the
+ * @throws ConfigError ERR_TUN_CONFIG (a bad key), RangeError ERR_TUN_LIMIT, TypeError ERR_TUN_LOCAL_ADDRESS (`dns-listen`), Error ERR_TUN_DNS_LISTEN (`dns.listen`), TunError (the
  * device: `code`, `hint`), the signal's reason if it has aborted
  */
 export async function createTunInbound(options: TunInboundOptions): Promise<TunInbound> {
   options.signal?.throwIfAborted()
   const limits = checkLimits(options.limits ?? {})
-  const { handler, ...dnsSection } = options.dns ?? {}
+  const { handler, hosts, ...dnsSection } = options.dns ?? {}
   const enable = options.device === undefined && (options.tun?.enable ?? true)
   const warnings: string[] = []
   const onWarning = (warning: Diagnostic) => void warnings.push(formatDiagnostic({ ...warning, severity: 'error' })) // the event says which
   const tun = parseTun({ ...options.tun, enable }, { onWarning })
-  const dns = parseDns(dnsSection, { onWarning, known: ['dns.listen'] }) // whoever has read it from a file was told then
+  const dns = parseDns(dnsSection, { onWarning })
   const routed = options.device === undefined && tun['device-url']?.startsWith('dev://') === true
-  const listen = tun['dns-listen'] === undefined ? null : splitHostPort(tun['dns-listen'])
-  if (listen === null && handler) warnings.push("dns.handler: is never asked: add 'dns-listen' to 'tun', e.g. 0.0.0.0:53")
-  const dnsMatcher = listen && matcher(listen)
-  if (listen && routed && isOfThisHost(listen.address)) throw localAddressError(listen.address)
-  const names = new NameService(dns, handler, listen !== null)
-  if (listen) names.fakeIp?.reserve(listen.address) // or a name would lead to the server
-  const device = options.device ?? openDevice(tun)
+  const places = [tun['dns-listen'], ...tun['dns-hijack']].filter(place => place !== undefined)
+  const hijacked = [...new Set(places)].map(splitHostPort)
+  const dnsMatchers = hijacked.map(matcher)
+  const socketAt = dns.enable && dns.listen !== undefined ? splitHostPort(dns.listen) : undefined
+  const answers = hijacked.length > 0 || socketAt !== undefined
+  if (!answers && handler) warnings.push("dns.handler: is never asked: add 'dns-listen' to 'tun', e.g. 0.0.0.0:53")
+  for (const { address } of hijacked) if (routed && isOfThisHost(address)) throw localAddressError(address)
+  let warn = (message: string): void => void warnings.push(message)
+  const shared = answers && dns['enhanced-mode'] === 'fake-ip' && /^rediss?:\/\//.test(dns['fake-ip-store'] ?? '')
+  const redis = shared ? await openRedis(dns['fake-ip-store'] as string) : undefined
+  const names = new NameService(dns, {
+    redis,
+    handler,
+    hosts,
+    answers,
+    storeFile: routed ? stateFile(`fake-ip-${tun['device-url']?.slice('dev://'.length)}`) : undefined,
+    onWarning: message => warn(message),
+  })
+  let device: Device | undefined
+  let dnsSocket: DnsSocket | undefined
   try {
+    for (const { address } of hijacked) names.fakeIp?.reserve(address) // or a name would lead to the server
+    dnsSocket = socketAt && (await DnsSocket.open(socketAt.address, socketAt.port, names.server))
+    options.signal?.throwIfAborted()
+    device = options.device ?? openDevice(tun)
     const stack = new Stack(
       {
         maxUdpFlows: defaultMaxUdpFlows(),
@@ -47,9 +67,13 @@ export async function createTunInbound(options: TunInboundOptions): Promise<TunI
       },
       { random32, slabs: new SlabPool({ onNew: slab => markAsUntransferable(slab.bytes.buffer) }) },
     )
-    return new TunInbound({ device, stack, names, dnsMatcher, routed, warnings, signal: options.signal })
+    const inbound = new TunInbound({ device, stack, names, dnsMatchers, dnsSocket, routed, warnings, signal: options.signal })
+    warn = message => inbound.warn(message)
+    return inbound
   } catch (error) {
-    if (options.device === undefined) device.close() // nobody else could
+    dnsSocket?.close()
+    names.close()
+    if (options.device === undefined) device?.close() // nobody else could
     throw error
   }
 }

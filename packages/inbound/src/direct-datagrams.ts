@@ -53,7 +53,7 @@ class DirectDatagrams implements DatagramOutbound {
 
   send(payload: Uint8Array, to: Destination): boolean {
     if (this.isClosed) return false
-    if (to.host === undefined) return this.sendTo(payload, to.address, to)
+    if (to.host === undefined || to.real) return this.sendTo(payload, to.address, to)
     const known = this.names.get(to.host)
     if (known && known.addresses.length > 0) return this.sendTo(payload, known.addresses[0], to)
     if (this.waitingBytes + payload.length > MAX_QUEUED || (known?.waiting.length ?? 0) >= MAX_WAITING) return false
@@ -109,7 +109,7 @@ class DirectDatagrams implements DatagramOutbound {
   /** A name's next address, as on any machine without IPv6; if there is none the application is told. */
   private unreachable(payload: Uint8Array, address: string, to: Destination): void {
     if (this.isClosed) return
-    const name = to.host === undefined ? undefined : this.names.get(to.host)
+    const name = to.host === undefined || to.real ? undefined : this.names.get(to.host)
     if (name?.addresses[0] === address) {
       if (name.addresses.length === 1) this.forget(to.host!)
       else name.addresses.shift()

@@ -105,8 +105,10 @@ export function connectTcp(target: Destination, options: DirectOptions, signal?:
     }
 
     signal?.addEventListener('abort', onAbort)
-    const host = target.host ?? target.address
-    const family = target.host === undefined ? target.family : isIP(host)
+    // A real address is dialled as the application chose it: the name has others, perhaps, which it did not.
+    const byAddress = target.host === undefined || target.real === true
+    const host = byAddress ? target.address : (target.host as string)
+    const family = byAddress ? target.family : isIP(host)
     if (family !== 0) return begin([{ address: host, family }])
     const lookup = options.lookup ?? systemLookup
     lookup(host, signal).then(

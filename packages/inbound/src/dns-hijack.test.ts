@@ -1,11 +1,12 @@
 import { createSocket } from 'node:dgram'
 import { once } from 'node:events'
-import type { AddressInfo } from 'node:net'
-import { decodeMessage, encodeReply, frame, readQuery, TcpFramer } from '@tun/dns'
+import { type AddressInfo, connect } from 'node:net'
+import { decodeMessage, encodeReply, frame, readQuery, TcpFramer, writeQuery } from '@tun/dns'
 import type { TunSocket } from '@tun/stack'
 import { afterEach, describe, expect, test } from 'vitest'
-import { nameQuery } from './name-query.js'
 import { closed, connection, readAll, until, type World, world } from './world.test-kit.js'
+
+const nameQuery = (host: string, type: number) => writeQuery(host, type) as Uint8Array
 
 const A = 1
 const AAAA = 28
@@ -226,4 +227,148 @@ describe('resolve', () => {
     await using w = await world({ dns: { ipv6: true, nameserver: [silent] } })
     await expect(w.inbound.resolve('example.org', AbortSignal.timeout(20))).rejects.toMatchObject({ name: 'TimeoutError' })
   })
+})
+
+describe('real addresses (redir-host)', () => {
+  const handler = (query: Uint8Array) => {
+    const { name, type } = readQuery(query)
+    return encodeReply(query, { answers: type === A ? [{ type: 'A', name, ttl: 60, data: '203.0.113.7' }] : [] })
+  }
+  const modes = { 'redir-host': ['www.test', 'dns', true], normal: [undefined, undefined, undefined] } as const
+
+  test.each(Object.entries(modes))(
+    '%s: a connection to one that was answered: its name is a hint, the address counts',
+    async (mode, expected) => {
+      await using w = await world({ ...hijacked, dns: { 'enhanced-mode': mode as keyof typeof modes, handler } })
+      expect(await ask(w, 'www.test')).toEqual(['203.0.113.7'])
+      const app = w.connect('203.0.113.7', 443)
+      const socket = await connection(w.inbound)
+      expect([socket.destination.host, socket.hostSource, socket.destination.real]).toEqual(expected)
+      expect(socket.destination.address).toBe('203.0.113.7')
+      app.destroy()
+      const seen: unknown[] = []
+      w.inbound.on('datagram', ({ destination }) => seen.push([destination.host, destination.real]))
+      w.send('x', '203.0.113.7', 9)
+      w.send('x', '203.0.113.8', 9)
+      await until(() => seen.length === 2)
+      expect(seen).toEqual([
+        [expected[0], expected[2]],
+        [undefined, undefined],
+      ])
+    },
+  )
+
+  test('names that the filter leaves real are known beside fake ones', async () => {
+    await using w = await world({
+      ...hijacked,
+      dns: { 'fake-ip-filter': ['www.test'], handler: q => (readQuery(q).name === 'www.test' ? handler(q) : null) },
+    })
+    expect([await ask(w, 'www.test'), await ask(w, 'other.test')]).toEqual([['203.0.113.7'], [expect.stringMatching(/^198\.18\./)]])
+    const app = w.connect('203.0.113.7', 443)
+    expect((await connection(w.inbound)).destination).toMatchObject({ host: 'www.test', real: true })
+    app.destroy()
+  })
+})
+
+test('dns-hijack: each of its places is answered, over UDP and TCP, and no other', async () => {
+  await using w = await world({ tun: { 'dns-hijack': ['192.0.2.53:53', '192.0.2.54:5353'] } })
+  w.inbound.on('datagram', d => void d.reply(Buffer.from('not DNS')))
+  const [fake] = await ask(w, 'example.org')
+  expect(fake).toMatch(/^198\.18\./)
+  w.send(nameQuery('example.org', A), '192.0.2.54', 5353)
+  expect(addresses((await w.answer()).payload)).toEqual([fake])
+  const app = await w.open('192.0.2.54', 5353)
+  app.end(frame(nameQuery('example.org', A)))
+  expect(new TcpFramer().push(await readAll(app)).flatMap(addresses)).toEqual([fake])
+  w.send(nameQuery('example.org', A), '192.0.2.54', 53)
+  expect(String((await w.answer()).payload)).toBe('not DNS')
+})
+
+describe('dns.listen', () => {
+  test('a socket of the host answers as the TUN does, UDP and TCP', async () => {
+    await using w = await world({ ...hijacked, dns: { enable: true, listen: `127.0.0.1:${await freePort()}` } })
+    const { port } = w.inbound.dnsAddress as { port: number }
+    const [fake] = await ask(w, 'example.org')
+    const udp = createSocket('udp4')
+    opened.push(udp)
+    udp.send(nameQuery('example.org', A), port, '127.0.0.1')
+    const [answer] = await once(udp, 'message')
+    expect(addresses(answer)).toEqual([fake])
+    const tcp = connect({ port, host: '127.0.0.1' })
+    tcp.end(Buffer.concat([frame(nameQuery('example.org', A)), frame(nameQuery('example.org', AAAA))]))
+    const chunks: Buffer[] = []
+    for await (const chunk of tcp) chunks.push(chunk)
+    expect(new TcpFramer().push(Buffer.concat(chunks)).map(addresses)).toEqual([[fake], []])
+  })
+
+  test('a port that is taken is an error that says which; without enable nobody listens', async () => {
+    const taken = createSocket('udp4')
+    opened.push(taken)
+    taken.bind(0, '127.0.0.1')
+    await once(taken, 'listening')
+    const listen = `127.0.0.1:${taken.address().port}`
+    await expect(world({ dns: { enable: true, listen } })).rejects.toMatchObject({
+      code: 'ERR_TUN_DNS_LISTEN',
+      message: expect.stringContaining('EADDRINUSE'),
+    })
+    await using w = await world({ dns: { enable: false, listen } })
+    expect(w.inbound.dnsAddress).toBe(undefined)
+  })
+
+  async function freePort(): Promise<number> {
+    const socket = createSocket('udp4').bind(0, '127.0.0.1')
+    await once(socket, 'listening')
+    const { port } = socket.address()
+    socket.close()
+    return port
+  }
+})
+
+describe('hosts and policy', () => {
+  test('hosts are answered before fake addresses, aliases as what they lead to; resolve() knows them, too', async () => {
+    const hosts = {
+      'router.lan': ['192.0.2.7', '2001:db8::7'],
+      '*.cdn.test': '192.0.2.8',
+      'www.test': 'router.lan',
+      'ext.test': 'example.org',
+    }
+    await using w = await world({ ...hijacked, dns: { ipv6: true, hosts } })
+    expect(await ask(w, 'router.lan')).toEqual(['192.0.2.7'])
+    expect(await ask(w, 'Router.LAN', AAAA)).toEqual(['2001:db8::7'])
+    expect([await ask(w, 'a.cdn.test'), await ask(w, 'www.test')]).toEqual([['192.0.2.8'], ['192.0.2.7']])
+    const [cname, fake] = await ask(w, 'ext.test')
+    expect([cname, fake]).toEqual(['example.org', (await ask(w, 'example.org'))[0]])
+    expect(await w.inbound.resolve('www.test')).toEqual([
+      { address: '192.0.2.7', family: 4 },
+      { address: '2001:db8::7', family: 6 },
+    ])
+  })
+
+  test('fake-ip-filter-mode whitelist: only those names are fake', async () => {
+    const dns = { 'fake-ip-filter': ['+.proxied.test'], 'fake-ip-filter-mode': 'whitelist', nameserver: ['rcode://name_error'] } as const
+    await using w = await world({
+      ...hijacked,
+      dns: { ...dns, 'fake-ip-filter': [...dns['fake-ip-filter']], nameserver: [...dns.nameserver] },
+    })
+    expect([await ask(w, 'a.proxied.test'), await ask(w, 'other.test')]).toEqual([[expect.stringMatching(/^198\.18\./)], []])
+  })
+
+  test('the names of proxy servers are asked for at their own nameservers', async () => {
+    const at = (data: string) =>
+      dnsServer(query => encodeReply(query, { answers: readQuery(query).type === A ? [{ type: 'A', name: 'p.test', ttl: 9, data }] : [] }))
+    const [main, own] = [await at('192.0.2.1'), await at('192.0.2.2')]
+    await using w = await world({ dns: { nameserver: [`127.0.0.1:${main}`], 'proxy-server-nameserver': [`127.0.0.1:${own}`] } })
+    expect([await w.inbound.resolve('p.test'), await w.inbound.resolveServer('p.test')]).toEqual([
+      [{ address: '192.0.2.1', family: 4 }],
+      [{ address: '192.0.2.2', family: 4 }],
+    ])
+  })
+
+  async function dnsServer(reply: (query: Uint8Array) => Uint8Array | null): Promise<number> {
+    const socket = createSocket('udp4').bind(0, '127.0.0.1')
+    opened.push(socket)
+    await once(socket, 'listening')
+    socket.on('message', (query, from) => socket.send(reply(query) as Uint8Array, from.port, from.address))
+    return socket.address().port
+  }
 })

@@ -2,6 +2,7 @@
 // Read first: RFC 7766 (DNS over TCP: pipelining §6.2.1.1, idle §6.2.3).
 
 import type { Buffer } from 'node:buffer'
+import type { Socket } from 'node:net'
 import { type DnsServer, frame, TcpFramer } from '@tun/dns'
 import type { TunDatagram, TunSocket } from '@tun/stack'
 
@@ -19,8 +20,11 @@ export function answerDatagram(server: DnsServer, datagram: TunDatagram): void {
 }
 
 /** Serves DNS over one connection until the client ends or goes silent. */
-export function serveStream(server: DnsServer, socket: TunSocket): void {
-  const { source, destination } = socket
+export function serveStream(
+  server: DnsServer,
+  socket: TunSocket | Socket,
+  { source, destination }: { source: unknown; destination: unknown },
+): void {
   const framer = new TcpFramer()
   let waiting = 0
   let ended = false

@@ -1,12 +1,12 @@
 // Owns: which connection or flow uses which fake addresses: as long as it lives they keep their names.
 
-import type { FakeIpPool } from '@tun/dns'
+import type { FakeIps } from '@tun/dns'
 
 export class FakePins<Owner> {
-  private readonly pool: FakeIpPool
+  private readonly pool: FakeIps
   private readonly pinned = new Map<Owner, Set<string>>()
 
-  constructor(pool: FakeIpPool) {
+  constructor(pool: FakeIps) {
     this.pool = pool
   }
 

@@ -3,59 +3,139 @@
 import { promises as dns } from 'node:dns'
 import { isIP } from 'node:net'
 import type { DnsOptions } from '@tun/config'
-import { createResolver, type DnsHandler, DnsServer, DomainSet, decodeMessage, FakeIpPool, type Resolver, TYPE } from '@tun/dns'
+import {
+  createResolver,
+  type DnsHandler,
+  DnsServer,
+  DomainSet,
+  FakeIpPool,
+  type FakeIps,
+  HostTable,
+  type HostValue,
+  openFakeIpFile,
+  RecentNames,
+  type RedisClient,
+  type Resolver,
+  SharedFakeIpPool,
+  textOfAddress,
+} from '@tun/dns'
 import type { ResolvedAddress } from './direct.js'
-import { nameQuery } from './name-query.js'
 
 /** How long an address of one family waits for those of the other: RFC 8305 §3. */
 const RESOLUTION_DELAY = 50 // ms
 
+/** What a destination is called; `real`: its address is the true one, the name a hint. */
+export interface Named {
+  host: string
+  real: true | undefined
+}
+
+export type Found = Named | undefined | null
+
+function namedFake(host: string | undefined): Found {
+  return host === undefined ? null : { host, real: undefined }
+}
+
+export interface NameServiceContext {
+  handler?: DnsHandler
+  /** Clash's `hosts:`. */
+  hosts?: Readonly<Record<string, HostValue>>
+  /** Queries reach the server, on the TUN or else; if not, nobody learns a fake address, and the range is like any other. */
+  answers: boolean
+  /** Where fake IPs are kept if the options do not say it. */
+  storeFile?: string
+  /** Where they are shared with other gateways; instead of a file. */
+  redis?: RedisClient
+  onWarning: (message: string) => void
+}
+
 export class NameService {
-  readonly fakeIp: FakeIpPool | null
+  readonly fakeIp: FakeIps | null
+  private readonly recent: RecentNames | null
   readonly server: DnsServer
   private readonly resolver: Resolver | null
+  /** Of `proxy-server-nameserver`. */
+  private readonly serverResolver: Resolver | null
+  private readonly hosts: HostTable
   private readonly ipv6: boolean
 
-  /** `hijacks`: queries on the TUN reach the server; else nobody learns a fake address, and the range is like any other. */
-  constructor(options: DnsOptions, handler: DnsHandler | undefined, hijacks: boolean) {
-    this.fakeIp =
-      hijacks && options['enhanced-mode'] === 'fake-ip'
-        ? new FakeIpPool({ range4: options['fake-ip-range'], range6: options.ipv6 ? options['fake-ip-range6'] : undefined })
-        : null
+  constructor(options: DnsOptions, { handler, hosts = {}, answers, onWarning, storeFile, redis }: NameServiceContext) {
+    const store = options['fake-ip-store'] ?? storeFile ?? 'memory'
+    const ranges = { range4: options['fake-ip-range'], range6: options.ipv6 ? options['fake-ip-range6'] : undefined, onWarning }
+    if (!answers || options['enhanced-mode'] !== 'fake-ip') this.fakeIp = null
+    else if (redis) this.fakeIp = new SharedFakeIpPool(redis, ranges)
+    else this.fakeIp = new FakeIpPool({ ...ranges, store: store === 'memory' ? undefined : openFakeIpFile(store, { onWarning }) })
+    // Names that keep their real addresses are known by them, too.
+    this.recent = answers && options['enhanced-mode'] !== 'normal' ? new RecentNames() : null
     this.ipv6 = options.ipv6
-    const nameservers = options.nameserver.length > 0 ? options.nameserver : options['default-nameserver']
-    this.resolver = nameservers.length > 0 ? createResolver({ nameservers }) : null
+    this.hosts = new HostTable(options['use-hosts'] ? hosts : {})
+    const bootstrap = options['default-nameserver']
+    const cache = { maxEntries: options['cache-max-size'], staleSeconds: options['serve-stale'] }
+    const nameservers = options.nameserver.length > 0 ? options.nameserver : bootstrap
+    const policy = Object.entries(options['nameserver-policy']).map(([domains, servers]) => ({
+      domains: domains.split(',').map(pattern => pattern.trim()),
+      nameservers: typeof servers === 'string' ? [servers] : servers,
+    }))
+    const { fallback, 'fallback-filter': fallbackFilter, 'proxy-server-nameserver': ofServers } = options
+    this.resolver = nameservers.length > 0 ? createResolver({ nameservers, fallback, fallbackFilter, policy, bootstrap, cache }) : null
+    this.serverResolver = ofServers.length > 0 ? createResolver({ nameservers: ofServers, bootstrap, cache }) : null
+    let warned = false
     this.server = new DnsServer({
       fakeIp: this.fakeIp ?? undefined,
       filter: new DomainSet(options['fake-ip-filter']),
+      filterMode: options['fake-ip-filter-mode'] === 'whitelist' ? 'whitelist' : 'blacklist',
+      hosts: this.hosts.size > 0 ? this.hosts : undefined,
       ipv6: options.ipv6,
       ttlSeconds: options['fake-ip-ttl'],
+      dropAlpn: options['drop-alpn'],
       resolve: this.resolver?.resolve,
       handler,
+      recent: this.recent ?? undefined,
+      isOwn: (transport, source, id) => {
+        const port = (source as { port?: number } | undefined)?.port ?? 0
+        const own = (this.resolver?.isOwn(transport, port, id) || this.serverResolver?.isOwn(transport, port, id)) ?? false
+        if (own && !warned) onWarning('DNS queries of our own came back by the TUN: a nameserver is routed into it, and is refused')
+        warned ||= own
+        return own
+      },
     })
   }
 
-  /** The name behind a fake address. */
-  hostOf(address: string): string | undefined {
-    return this.fakeIp?.nameOf(address)
+  /** The name behind a destination; undefined: none is known; null: a fake address that nobody was told. */
+  find(address: string): Found | Promise<Found> {
+    if (this.fakeIp?.contains(address)) {
+      const host = this.fakeIp.nameOf(address)
+      return host instanceof Promise ? host.then(namedFake) : namedFake(host)
+    }
+    const host = this.recent?.nameOf(address)
+    return host === undefined ? undefined : { host, real: true }
   }
 
-  /** In the range of fake addresses, with a name or not. */
-  isFake(address: string): boolean {
-    return this.fakeIp?.contains(address) ?? false
-  }
-
-  /** Real addresses of a name: from the configured nameservers, else from the system's. Rejects if there are none. */
+  /** Real addresses of a name: from `hosts`, the configured nameservers, else from the system's. Rejects if there are none. */
   async resolve(host: string, signal?: AbortSignal): Promise<ResolvedAddress[]> {
+    return this.resolveBy(this.resolver, host, signal)
+  }
+
+  /** The same for the name of a proxy server, for which `proxy-server-nameserver` is asked, if there is one. */
+  async resolveServer(host: string, signal?: AbortSignal): Promise<ResolvedAddress[]> {
+    return this.resolveBy(this.serverResolver ?? this.resolver, host, signal)
+  }
+
+  private async resolveBy(resolver: Resolver | null, name: string, signal: AbortSignal | undefined): Promise<ResolvedAddress[]> {
+    const own = this.hosts.find(name.replace(/\.$/, '').toLowerCase())
+    const fixed = own?.addresses.map(textOfAddress).map(address => ({ address, family: isIP(address) }))
+    if (fixed && fixed.length > 0) return fixed
+    const host = own?.alias ?? name
     const family = isIP(host)
     if (family !== 0) return [{ address: host, family }]
-    const { resolver } = this
     if (resolver === null) return dns.lookup(host, { all: true, verbatim: true })
     const enough = new AbortController()
     const both = signal ? AbortSignal.any([signal, enough.signal]) : enough.signal
-    const types = this.ipv6 ? [TYPE.A, TYPE.AAAA] : [TYPE.A]
+    const families = this.ipv6 ? ([4, 6] as const) : ([4] as const)
     try {
-      const found = await gather(types.map(async type => addressesIn(await resolver.resolve(nameQuery(host, type), { signal: both }))))
+      const found = await gather(
+        families.map(async family => (await resolver.addresses(host, [family], both)).map(address => ({ address, family }))),
+      )
       if (found.length > 0) return found
     } finally {
       enough.abort()
@@ -63,9 +143,23 @@ export class NameService {
     throw Object.assign(new Error(`${host} has no address`), { code: 'ENOTFOUND' })
   }
 
+  /** Forgets what nameservers answered. */
+  flush(): void {
+    this.resolver?.flush()
+    this.serverResolver?.flush()
+    this.recent?.flush()
+  }
+
+  /** Of the resolver; undefined where the system's is used. */
+  get resolverStats() {
+    return this.resolver ? { ...this.resolver.stats } : undefined
+  }
+
   close(): void {
     this.server.close()
     this.resolver?.close()
+    this.serverResolver?.close()
+    this.fakeIp?.close()
   }
 }
 
@@ -98,14 +192,4 @@ function gather(lookups: Promise<ResolvedAddress[]>[]): Promise<ResolvedAddress[
         })
     })
   })
-}
-
-function addressesIn(answer: Uint8Array): ResolvedAddress[] {
-  const message = decodeMessage(answer)
-  const found: ResolvedAddress[] = []
-  for (const record of message?.answers ?? []) {
-    if (record.type === 'A') found.push({ address: String(record.data), family: 4 })
-    else if (record.type === 'AAAA') found.push({ address: String(record.data), family: 6 })
-  }
-  return found
 }

@@ -1,6 +1,6 @@
 // Owns: what createTunInbound takes, and how it becomes options of the device, the stack and the DNS server.
 
-import type { DnsOptions, TunOptions } from '@tun/config'
+import type { DnsOptions, HostsOptions, TunOptions } from '@tun/config'
 import type { DnsHandler } from '@tun/dns'
 import type { Device, StackOptions } from '@tun/stack'
 
@@ -52,8 +52,8 @@ export interface TunInboundOptions {
   tun?: Partial<TunOptions>
   /** A device of your own instead of `tun['device-url']`. Closed with the inbound. */
   device?: Device
-  /** Clash's `dns:` section, and an own resolver: bytes in and out, null for "not mine". */
-  dns?: Partial<DnsOptions> & { handler?: DnsHandler }
+  /** Clash's `dns:` section, its `hosts:`, and an own resolver: bytes in and out, null for "not mine". */
+  dns?: Partial<DnsOptions> & { hosts?: HostsOptions; handler?: DnsHandler }
   limits?: Limits
   /** Closes the inbound when it aborts. */
   signal?: AbortSignal

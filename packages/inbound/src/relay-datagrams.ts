@@ -91,7 +91,7 @@ class FlowRelay {
     const key = `${to.address} ${to.port}`
     let path = this.paths.get(key)
     if (path === undefined || path.over) path = this.findPath(key, to)
-    if (path.line !== null) path.line.send(payload, to)
+    if (path.line !== null) path.line.send(payload, bare(to))
     else if (path.rejectsUntil > 0) this.flow.reject(to, payload.length)
     else path.waiting.add(payload, to)
   }
@@ -127,11 +127,11 @@ class FlowRelay {
     }
     const line = this.lineFor(outbound, to)
     path.line = line
-    path.waiting.drain((payload, where) => line.send(payload, where))
+    path.waiting.drain((payload, where) => line.send(payload, bare(where)))
   }
 
   private lineFor(through: Outbound, to: Destination): Line {
-    const fakeAddress = to.host === undefined ? null : to.address
+    const fakeAddress = to.host === undefined || to.real ? null : to.address
     const known = this.lines.findIndex(line => line.through === through && line.fakeAddress === fakeAddress)
     if (known >= 0 && !this.lines[known].over) return this.lines[known]
     if (known >= 0) this.lines.splice(known, 1)
@@ -146,6 +146,11 @@ class FlowRelay {
     for (let i = 1; i < this.lines.length; i++) if (this.lines[i].usedAt < this.lines[idlest].usedAt) idlest = i
     this.lines.splice(idlest, 1)[0].close()
   }
+}
+
+/** A real address goes on without its name: then it shares the mapping of all others, which a name, resolved elsewhere, could not. */
+function bare(to: Destination): Destination {
+  return to.real ? { address: to.address, port: to.port, family: to.family } : to
 }
 
 /** One association. */

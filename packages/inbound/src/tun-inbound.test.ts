@@ -88,7 +88,7 @@ describe('listen', () => {
     if (own === undefined) return
     w.inbound.listen({ address: own.address.replace(/%.*/, '') }, says('')) // somebody else's NIC
     const { stack, names } = w.inbound as unknown as { stack: never; names: never }
-    const routed = new TunInbound({ device: new MemoryDevice(), stack, names, dnsMatcher: null, routed: true })
+    const routed = new TunInbound({ device: new MemoryDevice(), stack, names, dnsMatchers: [], routed: true })
     expect(() => routed.listen({ address: own.address }, says(''))).toThrow(code)
     expect(() => routed.listenDatagrams({ address: own.address, port: 5 }, () => {})).toThrow(code)
   })

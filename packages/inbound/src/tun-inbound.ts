@@ -28,10 +28,11 @@ import { type ConnectOptions, openConnection } from './active-open.js'
 import { isOfThisHost, localAddressError, type Matcher, matcher, type ServiceAddress } from './address-match.js'
 import { connectionsOf } from './connection-queue.js'
 import { answerDatagram, serveStream } from './dns-hijack.js'
+import type { DnsSocket } from './dns-socket.js'
 import { attempt, decide, ReportingEmitter } from './emitter.js'
 import { FakePins } from './fake-pins.js'
 import { LocalAddresses } from './local-addresses.js'
-import type { NameService } from './name-service.js'
+import type { Named, NameService } from './name-service.js'
 import { packetHook } from './packet-hook.js'
 import { type Listener, Services } from './services.js'
 
@@ -72,14 +73,19 @@ export interface TunInboundParts {
   device: Device
   stack: Stack
   names: NameService | null
-  /** Where DNS is answered; null: nowhere. */
-  dnsMatcher: Matcher | null
+  /** Where DNS is answered. */
+  dnsMatchers: readonly Matcher[]
+  /** DNS on a socket of the host. */
+  dnsSocket?: DnsSocket
   /** Packets come by this host's own routes, so its own addresses never do. */
   routed: boolean
   /** About the options: told when there has been time to listen. */
   warnings?: readonly string[]
   signal?: AbortSignal
 }
+
+/** One more that waits for a name is dropped, as a full queue would. */
+const MAX_WAITING_DATAGRAMS = 1024
 
 /** setTimeout turns anything longer into 1 ms. */
 const LONGEST_DRAIN = 2 ** 31 - 1
@@ -89,7 +95,8 @@ export class TunInbound extends ReportingEmitter<TunInboundEvents> {
   private readonly stack: Stack
   private readonly driver: Driver
   private readonly names: NameService | null
-  private readonly dnsMatcher: Matcher | null
+  private readonly dnsMatchers: readonly Matcher[]
+  private readonly dnsSocket: DnsSocket | undefined
   private readonly routed: boolean
   private readonly udpPort: UdpPort
   private readonly services = new Services<SocketHandler>()
@@ -97,17 +104,22 @@ export class TunInbound extends ReportingEmitter<TunInboundEvents> {
   private readonly pins: FakePins<TcpConnection | UdpFlow> | null
   private closing: Promise<void> | null = null
   private over = false
+  /** Datagrams whose destination's name other gateways are asked for. */
+  private waitingDatagrams = 0
+  /** Flows that 'flow' listeners were told of. */
+  private readonly announced = new WeakSet<TunFlow>()
   private drained: (() => void) | null = null
   private detachSignal = () => {}
 
   /** Use createTunInbound. */
-  constructor({ device, stack, names, dnsMatcher, routed, warnings = [], signal }: TunInboundParts) {
+  constructor({ device, stack, names, dnsMatchers, dnsSocket, routed, warnings = [], signal }: TunInboundParts) {
     super()
     this.device = device
     this.stack = stack
     this.names = names
     this.pins = names?.fakeIp ? new FakePins(names.fakeIp) : null
-    this.dnsMatcher = names === null ? null : dnsMatcher
+    this.dnsMatchers = names === null ? [] : dnsMatchers
+    this.dnsSocket = dnsSocket
     this.routed = routed
     this.driver = new Driver(
       device,
@@ -127,10 +139,7 @@ export class TunInbound extends ReportingEmitter<TunInboundEvents> {
       },
     )
     this.udpPort = new UdpPort(stack, this.driver)
-    if (this.dnsMatcher !== null) {
-      const { port, matches } = this.dnsMatcher
-      stack.udp.serve(port, matches)
-    }
+    for (const { port, matches } of this.dnsMatchers) stack.udp.serve(port, matches)
     const own = routed ? new LocalAddresses(device.name) : null
     stack.local = (w0, w1, w2, w3) => this.isServed(w0, w1, w2, w3) || own?.has(w0, w1, w2, w3) === true
     this.driver.start()
@@ -152,6 +161,11 @@ export class TunInbound extends ReportingEmitter<TunInboundEvents> {
     return this.device.mtu
   }
 
+  /** Where DNS is answered on a socket of the host (`dns.listen`). */
+  get dnsAddress(): { address: string; port: number } | undefined {
+    return this.dnsSocket?.address
+  }
+
   /** Counters and sizes, a copy. */
   stats() {
     const { stats, tcp, udp, slabs } = this.stack
@@ -166,7 +180,7 @@ export class TunInbound extends ReportingEmitter<TunInboundEvents> {
       udpFlows: udp.flows.size,
       receiveQueued: tcp.receiveQueued,
       slabs: slabs.inUse,
-      dns: this.names ? { ...this.names.server.stats } : undefined,
+      dns: this.names ? { ...this.names.server.stats, resolver: this.names.resolverStats } : undefined,
     }
   }
 
@@ -182,6 +196,22 @@ export class TunInbound extends ReportingEmitter<TunInboundEvents> {
   async resolve(host: string, signal?: AbortSignal): Promise<{ address: string; family: number }[]> {
     if (this.names === null) throw Object.assign(new Error('this inbound has no DNS'), { code: 'ENOTFOUND' })
     return this.names.resolve(host, signal)
+  }
+
+  /** The same for the name of a proxy server: `proxy-server-nameserver` is asked, if there is one. */
+  async resolveServer(host: string, signal?: AbortSignal): Promise<{ address: string; family: number }[]> {
+    if (this.names === null) throw Object.assign(new Error('this inbound has no DNS'), { code: 'ENOTFOUND' })
+    return this.names.resolveServer(host, signal)
+  }
+
+  /** Forgets what nameservers have answered, for the network has changed perhaps. */
+  flushDnsCache(): void {
+    this.names?.flush()
+  }
+
+  /** Forgets which name has which fake address, but for those in use; resolvers of applications may still hold them for `fake-ip-ttl`. */
+  flushFakeIps(): void {
+    this.names?.fakeIp?.flush()
   }
 
   /**
@@ -246,11 +276,13 @@ export class TunInbound extends ReportingEmitter<TunInboundEvents> {
   /** The process stays alive while the inbound is open (default). */
   ref(): this {
     this.device.ref?.()
+    this.dnsSocket?.ref()
     return this
   }
 
   unref(): this {
     this.device.unref?.()
+    this.dnsSocket?.unref()
     return this
   }
 
@@ -301,13 +333,15 @@ export class TunInbound extends ReportingEmitter<TunInboundEvents> {
       this.stack.udp.flows.close(flow)
       this.flowEnded(flow)
     }
+    this.dnsSocket?.close()
     this.names?.close()
     this.device.close()
     decide(this, 'close', [], throwLater)
     this.removeAllListeners()
   }
 
-  private warn(message: string): void {
+  /** Tells listeners of 'warning'. @internal */
+  warn(message: string): void {
     decide(this, 'warning', [message], throwLater)
   }
 
@@ -342,9 +376,9 @@ export class TunInbound extends ReportingEmitter<TunInboundEvents> {
   private request(c: TcpConnection): void {
     if (this.closing !== null) return c.reject('refused')
     const { l0, l1, l2, l3, localPort } = c
-    const dns = this.dnsMatcher
-    if (dns !== null && this.names !== null && dns.port === localPort && dns.matches(l0, l1, l2, l3)) {
-      return serveStream(this.names.server, new TunSocket(c, this.driver).accept())
+    if (this.names !== null && this.isDns(localPort, l0, l1, l2, l3)) {
+      const socket = new TunSocket(c, this.driver).accept()
+      return serveStream(this.names.server, socket, socket)
     }
     const serve = this.services.find(localPort, l0, l1, l2, l3)
     if (serve) {
@@ -354,14 +388,33 @@ export class TunInbound extends ReportingEmitter<TunInboundEvents> {
         error => this.listenerFailed(error, socket),
       )
     }
-    const host = this.hostAt(formatAddress(l0, l1, l2, l3), c)
-    if (host === null) return c.reject('host-unreachable')
+    const address = formatAddress(l0, l1, l2, l3)
+    const found = this.names?.find(address)
+    if (found === null) return c.reject('host-unreachable')
     const socket = new TunSocket(c, this.driver)
-    if (host !== undefined) {
-      socket.destination.host = host
-      socket.hostSource = 'fake-ip'
+    if (!(found instanceof Promise)) return this.announce(c, socket, found)
+    // Other gateways are asked for the name; meanwhile the application waits in its connect, and may give up.
+    socket.on('error', ignore)
+    void found.then(named => {
+      if (this.over || socket.destroyed) return
+      socket.off('error', ignore)
+      if (named === null) socket.reject('host-unreachable')
+      else this.announce(c, socket, named)
+    })
+  }
+
+  private announce(c: TcpConnection, socket: TunSocket, named: Named | undefined): void {
+    if (named && !named.real) this.pins?.pin(c, socket.destination.address)
+    if (named !== undefined) {
+      Object.assign(socket.destination, named.real ? named : { host: named.host })
+      socket.hostSource = named.real ? 'dns' : 'fake-ip'
     }
     if (!decide(this, 'connection', [socket], error => this.listenerFailed(error, socket))) socket.reject('refused')
+  }
+
+  private isDns(port: number, w0: number, w1: number, w2: number, w3: number): boolean {
+    for (const dns of this.dnsMatchers) if (dns.port === port && dns.matches(w0, w1, w2, w3)) return true
+    return false
   }
 
   private listenerFailed(error: Error, flow: TunSocket | TunFlow | TunDatagram | TunEcho): void {
@@ -379,17 +432,21 @@ export class TunInbound extends ReportingEmitter<TunInboundEvents> {
 
   private echo(e: Echo): void {
     if (this.closing !== null) return
-    const address = formatAddress(e.d0, e.d1, e.d2, e.d3)
-    const host = this.names?.hostOf(address)
-    const echo = new TunEcho(e, this.stack, this.driver, host)
-    if (host === undefined && this.names?.isFake(address)) echo.unreachable()
-    else if (!decide(this, 'icmp', [echo], error => this.listenerFailed(error, echo))) echo.unreachable('prohibited')
+    const found = this.names?.find(formatAddress(e.d0, e.d1, e.d2, e.d3))
+    const echo = new TunEcho(e, this.stack, this.driver, undefined)
+    if (!(found instanceof Promise)) this.pinged(echo, found)
+    else void found.then(named => this.over || this.pinged(echo, named))
+  }
+
+  private pinged(echo: TunEcho, named: Named | undefined | null): void {
+    if (named === null) return void echo.unreachable()
+    if (named) Object.assign(echo.destination, named.real ? named : { host: named.host })
+    if (!decide(this, 'icmp', [echo], error => this.listenerFailed(error, echo))) echo.unreachable('prohibited')
   }
 
   /** Is anything served at this address? What is served at all of them does not count. */
   private isServed(w0: number, w1: number, w2: number, w3: number): boolean {
-    const dns = this.dnsMatcher
-    if (dns !== null && dns.bits >= 0 && dns.matches(w0, w1, w2, w3)) return true
+    if (this.dnsMatchers.some(dns => dns.bits >= 0 && dns.matches(w0, w1, w2, w3))) return true
     return this.services.coversAddress(w0, w1, w2, w3) || this.datagramServices.coversAddress(w0, w1, w2, w3)
   }
 
@@ -408,20 +465,35 @@ export class TunInbound extends ReportingEmitter<TunInboundEvents> {
 
   private datagram(d: Datagram): void {
     if (d.flow === null) return this.serveDatagram(d)
-    const host = this.names?.fakeIp ? this.hostAt(addressOf(d), d.flow) : undefined
-    if (host === null) return new TunDatagram(d, this.udpPort, null, undefined).reject()
-    if (this.listenerCount('flow') > 0) return this.flowDatagram(d, d.flow, host)
-    const datagram = new TunDatagram(d, this.udpPort, this.flowOf(d.flow), host)
-    if (!decide(this, 'datagram', [datagram], error => this.listenerFailed(error, datagram))) datagram.reject()
+    const udp = d.flow
+    const found = this.names?.find(addressOf(d))
+    if (found === null) return new TunDatagram(d, this.udpPort, null, undefined).reject()
+    const datagram = new TunDatagram(d, this.udpPort, this.flowOf(udp), undefined)
+    if (!(found instanceof Promise)) return this.deliver(datagram, udp, found)
+    if (this.waitingDatagrams === MAX_WAITING_DATAGRAMS) return
+    this.waitingDatagrams++
+    void found.then(named => {
+      this.waitingDatagrams--
+      if (this.over || datagram.flow?.closed) return
+      if (named === null) datagram.reject()
+      else this.deliver(datagram, udp, named)
+    })
   }
 
-  private flowDatagram(d: Datagram, udp: UdpFlow, host: string | undefined): void {
-    const isNew = udp.user === null
+  private deliver(datagram: TunDatagram, udp: UdpFlow, named: Named | undefined): void {
+    const { destination } = datagram
     const flow = this.flowOf(udp)
-    if (isNew) decide(this, 'flow', [flow], error => this.listenerFailed(error, flow))
-    const datagram = new TunDatagram(d, this.udpPort, flow, host)
-    if (flow.listenerCount('message') === 0) return datagram.reject()
-    decide(flow, 'message', [datagram.payload, datagram.destination], error => this.listenerFailed(error, flow))
+    if (named && !named.real) this.pins?.pin(udp, destination.address)
+    if (named) destination.host = named.host
+    if (named?.real) destination.real = true
+    if (this.listenerCount('flow') > 0) {
+      if (!this.announced.has(flow)) {
+        this.announced.add(flow)
+        decide(this, 'flow', [flow], error => this.listenerFailed(error, flow))
+      }
+      if (flow.listenerCount('message') === 0) return datagram.reject()
+      decide(flow, 'message', [datagram.payload, destination], error => this.listenerFailed(error, flow))
+    } else if (!decide(this, 'datagram', [datagram], error => this.listenerFailed(error, datagram))) datagram.reject()
   }
 
   private flowOf(udp: UdpFlow): TunFlow {
@@ -430,8 +502,7 @@ export class TunInbound extends ReportingEmitter<TunInboundEvents> {
 
   private serveDatagram(d: Datagram): void {
     const datagram = new TunDatagram(d, this.udpPort, null, undefined)
-    const dns = this.dnsMatcher
-    if (dns !== null && this.names !== null && dns.port === d.dstPort && dns.matches(d.d0, d.d1, d.d2, d.d3)) {
+    if (this.names !== null && this.isDns(d.dstPort, d.d0, d.d1, d.d2, d.d3)) {
       return answerDatagram(this.names.server, datagram)
     }
     const serve = this.datagramServices.find(d.dstPort, d.d0, d.d1, d.d2, d.d3)
@@ -440,16 +511,6 @@ export class TunInbound extends ReportingEmitter<TunInboundEvents> {
       () => serve(datagram),
       error => this.listenerFailed(error, datagram),
     )
-  }
-
-  /** The name behind a destination, kept as long as `owner` lives; undefined: a real address; null: a fake one that nobody was told. */
-  private hostAt(address: string, owner: TcpConnection | UdpFlow): string | undefined | null {
-    const { names } = this
-    if (names === null) return undefined
-    const host = names.hostOf(address)
-    if (host === undefined) return names.isFake(address) ? null : undefined
-    this.pins?.pin(owner, address)
-    return host
   }
 
   private flowEnded(flow: UdpFlow): void {
@@ -461,6 +522,8 @@ export class TunInbound extends ReportingEmitter<TunInboundEvents> {
     flow.user = null
   }
 }
+
+function ignore(): void {}
 
 function addressOf(d: Datagram): string {
   return formatAddress(d.d0, d.d1, d.d2, d.d3)

@@ -13,8 +13,10 @@ export interface Endpoint {
 
 /** Where a connection or datagram wants to go. */
 export interface Destination extends Endpoint {
-  /** The name behind a fake IP. If it is there, dial the name: `address` is fake and leads back into the TUN. */
+  /** The name behind the address. If it is there, dial the name: unless `real` is set `address` is fake and leads back into the TUN. */
   host?: string
+  /** `address` is where the application wants to go, `host` only what it asked DNS for before: dial either. */
+  real?: true
 }
 
 export abstract class NetSurface extends Duplex {

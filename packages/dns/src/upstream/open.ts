@@ -1,0 +1,69 @@
+// Owns: nameserver → how it is asked; the two that need no transport of their own.
+
+import { getServers } from 'node:dns'
+import { isIP } from 'node:net'
+import { answerError, readQuery } from '../message.js'
+import { type Nameserver, parseNameserver } from '../nameserver.js'
+import type { Exchange, ExchangeContext } from './exchange.js'
+import { HttpsExchange } from './https.js'
+import { StreamExchange } from './stream.js'
+import { UdpExchange } from './udp.js'
+
+export function openExchange(server: Nameserver, context: ExchangeContext): Exchange {
+  switch (server.transport) {
+    case 'udp':
+      return new UdpExchange(server, context)
+    case 'tcp':
+    case 'tls':
+      return new StreamExchange(server, context)
+    case 'https':
+      return new HttpsExchange(server, context)
+    case 'system':
+      return new SystemExchange(context)
+    case 'rcode':
+      return new RcodeExchange(server.rcode ?? 0)
+  }
+}
+
+/** Every query has the same answer. */
+class RcodeExchange implements Exchange {
+  constructor(private readonly rcode: number) {}
+
+  async ask(query: Uint8Array): Promise<Uint8Array> {
+    return answerError(query, readQuery(query), this.rcode)
+  }
+
+  close(): void {}
+}
+
+/** The first of the nameservers that the system has right now: resolv.conf(5) changes with the network. */
+class SystemExchange implements Exchange {
+  private readonly open = new Map<string, Exchange>()
+
+  constructor(private readonly context: ExchangeContext) {}
+
+  async ask(query: Uint8Array, signal: AbortSignal): Promise<Uint8Array> {
+    const servers = getServers().filter(text => isIP(text.replace(/^\[|\](:\d+)?$/g, '')) !== 0 || /^[\d.]+:\d+$/.test(text))
+    for (const [text, exchange] of this.open) {
+      if (servers.includes(text)) continue
+      exchange.close()
+      this.open.delete(text)
+    }
+    let last: unknown = new Error('the system has no nameserver')
+    for (const text of servers) {
+      let exchange = this.open.get(text)
+      if (!exchange) this.open.set(text, (exchange = new UdpExchange(parseNameserver(text), this.context)))
+      try {
+        return await exchange.ask(query, signal)
+      } catch (error) {
+        last = error
+      }
+    }
+    throw last
+  }
+
+  close(): void {
+    for (const exchange of this.open.values()) exchange.close()
+    this.open.clear()
+  }
+}
