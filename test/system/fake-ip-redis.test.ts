@@ -1,16 +1,13 @@
 import { spawn } from 'node:child_process'
 import { once } from 'node:events'
-import { existsSync } from 'node:fs'
 import { type AddressInfo, connect, createServer } from 'node:net'
-import { describe, expect, onTestFinished, test } from 'vitest'
-import { decodeMessage } from './codec.js'
-import { openRedis, type RedisClient, SharedFakeIpPool } from './fake-ip-redis.js'
-import { TYPE, writeQuery } from './message.js'
-import { DnsServer } from './server.js'
-
-const SERVER = ['/usr/bin/redis-server', '/usr/bin/valkey-server', process.env.TUN_REDIS_SERVER ?? ''].find(
-  path => path !== '' && existsSync(path),
-)
+import { expect, onTestFinished, test } from 'vitest'
+import { decodeMessage } from '../../packages/dns/src/codec.js'
+import { openRedis, type RedisClient, SharedFakeIpPool } from '../../packages/dns/src/fake-ip-redis.js'
+import { TYPE, writeQuery } from '../../packages/dns/src/message.js'
+import { DnsServer } from '../../packages/dns/src/server.js'
+import { findBinary } from '../../scripts/peers.mjs'
+import { describeSystem } from './requirements.js'
 
 /** A server of its own for the test; `stop` ends it before the test does. */
 async function startRedis(): Promise<{ url: string; stop(): Promise<void> }> {
@@ -18,9 +15,13 @@ async function startRedis(): Promise<{ url: string; stop(): Promise<void> }> {
   await once(probe, 'listening')
   const { port } = probe.address() as AddressInfo
   probe.close()
-  const child = spawn(SERVER as string, ['--port', String(port), '--bind', '127.0.0.1', '--save', '', '--appendonly', 'no'], {
-    stdio: 'ignore',
-  })
+  const child = spawn(
+    findBinary('redis-server') ?? 'redis-server',
+    ['--port', String(port), '--bind', '127.0.0.1', '--save', '', '--appendonly', 'no'],
+    {
+      stdio: 'ignore',
+    },
+  )
   const stop = async () => {
     if (child.exitCode !== null || child.signalCode !== null) return
     child.kill('SIGKILL')
@@ -49,7 +50,7 @@ async function gateway(
   return { pool, client }
 }
 
-describe.skipIf(!SERVER)(SERVER ? 'fake IPs in Redis' : 'fake IPs in Redis (skipped: apt-get install redis-server)', () => {
+describeSystem('fake IPs in Redis', { peers: ['redis-server'] }, () => {
   test('what one gateway hands out the others understand, whatever address their own NIC has', async () => {
     const { url } = await startRedis()
     const a = (await gateway(url)).pool
