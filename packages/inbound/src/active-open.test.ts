@@ -57,6 +57,7 @@ test('ends no connection can have are told at once', async () => {
   expect(codeOf({ host: '224.0.0.1' })).toBe('ERR_TUN_ADDRESS')
   expect(codeOf({ host: '0.0.0.0' })).toBe('ERR_TUN_ADDRESS')
   expect(codeOf({ localAddress: APP6 })).toBe('ERR_TUN_ADDRESS')
+  expect(codeOf({ host: '198.18.0.2' })).toBe('ERR_TUN_ADDRESS') // whom we pretend to be by default
   expect(codeOf({ port: 0 })).toBe('ERR_TUN_PORT')
   expect(codeOf({ localPort: 70_000 })).toBe('ERR_TUN_PORT')
   expect(codeOf({ localPort: 5 })).toBe('none')

@@ -44,6 +44,7 @@ export function openConnection(stack: Stack, driver: Driver, options: ConnectOpt
   const v4 = isMapped(remote[0], remote[1], remote[2])
   const localAddress = options.localAddress ?? (v4 ? DEFAULT4 : DEFAULT6)
   const local = endOf('localAddress', localAddress)
+  if (local.every((word, i) => word === remote[i])) throw bad(`both ends of the connection would be '${host}': give another localAddress`)
   if (isMapped(local[0], local[1], local[2]) !== v4) throw bad(`'${localAddress}' and '${host}' are of different families`)
   if (routed && isOfThisHost(localAddress)) {
     throw bad(`localAddress '${localAddress}' is local to the host: it would answer to itself, not to the TUN`, 'ERR_TUN_LOCAL_ADDRESS')

@@ -72,7 +72,9 @@ export class ByteQueue {
     }
     if (from === end) return
     const n = end - from
-    const block: Bytes = new Uint8Array(this.length === 0 ? n : Math.max(n, COPY_BLOCK, Math.min(this.length, MAX_BLOCK)))
+    // Behind another's bytes it begins small: or a peer that has every second byte kept elsewhere would make each byte cost a whole block.
+    const most = last !== null && last.bytes === this.spare ? Math.min(this.length, MAX_BLOCK) : 0
+    const block: Bytes = new Uint8Array(this.length === 0 ? n : Math.max(n, COPY_BLOCK, most))
     block.set(bytes.subarray(from, end))
     this.push(block, 0, n, null)
     this.spare = block

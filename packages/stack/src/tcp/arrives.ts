@@ -60,7 +60,8 @@ function predicted(c: TcpConnection, seg: Segment, slab: Slab, now: Millis): boo
     if (c.tsOk) takeTimestamp(c, seg, now)
     takeAck(c, seg, false, now)
   } else {
-    if (seg.ack !== c.sndUna || seqLt(seg.seq, c.sndWl1) || c.finSeen || c.orphan || length > seqDiff(c.rcvAdv, c.rcvNxt)) return false
+    if (seg.ack !== c.sndUna || seqLt(seg.seq, c.sndWl1) || c.sndWnd === 0 || c.finSeen || c.orphan || length > seqDiff(c.rcvAdv, c.rcvNxt))
+      return false
     if (c.tsOk) takeTimestamp(c, seg, now)
     takeSegmentText(c, seg, slab, now)
   }
@@ -217,6 +218,7 @@ function establish(c: TcpConnection, seg: Segment, now: Millis): void {
   measureSyn(c, seg, now)
   if (c.retries > 1) c.congestion.cwnd = c.smss // SYNs are being lost: RFC 6928 §2, RFC 5681 §3.1
   c.retries = 0
+  c.excused = false
   c.sndUna = seqAdd(c.iss, 1)
   c.scoreboard.begin(c.sndUna)
   c.rack.begin(c.sndUna)

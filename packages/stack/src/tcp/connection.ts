@@ -53,6 +53,8 @@ export class TcpConnection implements Wakeable {
   smss: number
   /** What a router told of the path; the NIC's own MTU counts besides. */
   pathMtu = 0xffff
+  /** What it was before timeouts made it suspect a black hole; 0: they do not. */
+  mtuBefore = 0
 
   irs: Seq = 0
   rcvNxt: Seq = 0
@@ -167,6 +169,8 @@ export class TcpConnection implements Wakeable {
   /** When the oldest thing not answered since was sent (data, FIN, SYN, probe): for the user timeout. NaN: nothing. */
   unansweredSince: Millis = Number.NaN
   retries = 0
+  /** The deadlines of loss came while the process stood still, and were put off: once. */
+  excused = false
   deadline: Millis = Infinity
   heapIndex = -1
 

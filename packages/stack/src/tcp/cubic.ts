@@ -118,5 +118,6 @@ export class Cubic implements Congestion {
   setSmss(smss: number): void {
     this.smss = smss
     this.cwnd = this.fresh ? initialWindow(smss) : Math.max(this.cwnd, smss)
+    this.ssthresh = Math.max(this.ssthresh, 2 * smss) // a recovery ends there
   }
 }

@@ -49,5 +49,6 @@ export class NewReno implements Congestion {
     this.smss = smss
     // The peer's MSS came with its SYN, behind the constructor; later changes must not stall on a window below one segment.
     this.cwnd = this.fresh ? initialWindow(smss) : Math.max(this.cwnd, smss)
+    this.ssthresh = Math.max(this.ssthresh, 2 * smss) // a recovery ends there
   }
 }

@@ -1,7 +1,11 @@
 import { describe, expect, test } from 'vitest'
 import type { Bytes } from '../memory/slab.js'
 import { fillChecksums } from '../testing/oracle.js'
+import { Pair } from '../testing/pair.js'
 import { Script } from '../testing/script.js'
+import type { Congestion } from './congestion.js'
+import { Cubic } from './cubic.js'
+import { NewReno } from './newreno.js'
 
 /** What a router on the way would say about `packet`. */
 function tooBig(packet: Bytes, mtu: number): Bytes {
@@ -97,5 +101,40 @@ describe('path MTU (RFC 1191, RFC 8201)', () => {
     t.inject(tooBig(other, 1000))
     expect(t.connection.smss).toBe(1460)
     expect([t.stack.stats.drops.icmp, t.stack.stats.drops.icmpChecksum]).toEqual([2, 1])
+  })
+})
+
+test.each<Congestion>([new NewReno(1000), new Cubic(1000)])(
+  '$name: the MTU grows while a recovery is on: it ends with a window of two segments all the same',
+  cc => {
+    cc.onLoss(4000, 0)
+    cc.setSmss(8000)
+    cc.cwnd = cc.ssthresh
+    expect(cc.cwnd).toBeGreaterThanOrEqual(16_000)
+  },
+)
+
+describe('black holes (RFC 2923 §2.1)', () => {
+  const established = (segments: number) => {
+    const pair = new Pair({ link: { delayMs: 5 }, device: { offload: false } })
+    const stream = pair.connect()
+    pair.until(() => stream.connected)
+    stream.write(new Uint8Array(segments * 1448))
+    return { pair, stream, arrived: () => pair.b.accepted[0]?.receivedBytes === segments * 1448 }
+  }
+  test('what is large never arrives, and nobody tells: smaller segments do', () => {
+    const { pair, stream, arrived } = established(100)
+    pair.ab.drop = packet => packet.length > 1100
+    expect(pair.until(arrived, 60_000)).toBe(true)
+    expect(stream.connection.smss).toBe(1006 - 52)
+    expect(pair.a.stack.stats.tcpBlackHoles).toBe(1)
+  })
+  test('a peer that only stood still gets large ones again as soon as it is heard', () => {
+    const { pair, stream, arrived } = established(2000)
+    pair.clock.advance(15)
+    pair.b.freeze(3000)
+    expect(pair.until(arrived, 60_000)).toBe(true)
+    expect(pair.a.stack.stats.tcpBlackHoles).toBe(1)
+    expect(stream.connection.smss).toBe(1448)
   })
 })

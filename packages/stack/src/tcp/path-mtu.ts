@@ -24,6 +24,7 @@ export function takePathMtu(c: TcpConnection, told: number, seq: Seq): boolean {
   const next = Math.max(mtu, c.v4 ? FLOOR4 : FLOOR6)
   if (next >= now) return false
   c.pathMtu = next
+  c.mtuBefore = 0
   updateSmss(c)
   resegment(c)
   c.tcp.output(c)
@@ -35,7 +36,7 @@ const BLACK_HOLE = 3
 
 /**
  * The timer fired again and again with large segments out: maybe nothing of that size gets through, and whoever drops it does not tell
- * (RFC 2923 §2.1, RFC 4821 §7.7). Tries the next smaller size.
+ * (RFC 2923 §2.1, RFC 4821 §7.7). Tries the next smaller size, until it turns out that the peer had only stood still (`undo`).
  */
 export function suspectBlackHole(c: TcpConnection): void {
   if (c.retries < BLACK_HOLE || c.scoreboard.empty) return
@@ -43,6 +44,7 @@ export function suspectBlackHole(c: TcpConnection): void {
   const next = c.v4 ? (PLATEAUS.find(plateau => plateau < Math.min(now, 1280)) ?? FLOOR4) : FLOOR6
   const first = seqDiff(c.scoreboard.endOf(c.scoreboard.first), c.sndUna)
   if (next >= now || Math.min(first, c.smss) + headerBytes(c) <= next) return
+  if (c.mtuBefore === 0) c.mtuBefore = c.pathMtu
   c.pathMtu = next
   c.tcp.stats.tcpBlackHoles++
   updateSmss(c)

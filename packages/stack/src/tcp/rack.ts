@@ -59,7 +59,7 @@ export class Rack {
 
   /** §6.2 step 4: the peer got something twice: the window was too narrow. */
   duplicated(c: TcpConnection): void {
-    if (this.inDsackRound && seqLt(c.sndUna, this.dsackRound)) return
+    if (this.inDsackRound && seqLt(c.sndUna, this.dsackRound) && seqLeq(this.dsackRound, c.sndNxt)) return // 2 GiB later it lies ahead again
     this.inDsackRound = true
     this.dsackRound = c.sndNxt
     this.reoWndMult = Math.min(this.reoWndMult + 1, REO_WND_MULT_MAX)

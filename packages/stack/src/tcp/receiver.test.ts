@@ -1,4 +1,5 @@
 import { describe, expect, test } from 'vitest'
+import { ByteRange } from '../memory/byte-queue.js'
 import { PacketBatch } from '../memory/packet-batch.js'
 import { Prng } from '../testing/prng.js'
 import { Script } from '../testing/script.js'
@@ -264,6 +265,23 @@ describe('reassembly', () => {
     for (let i = 1; i < 3000; i += 2) t.recv(`A ${1001 + i}:${1002 + i} ack 1`)
     expect(t.connection.reassembly?.bytes).toBeLessThanOrEqual(1024)
   })
+})
+
+test('every second byte ahead of the one before it: what nobody reads costs what it holds, not a block a byte', () => {
+  const t = new Script({ read: false }).establish('mss 1460,wscale 7')
+  let at = 1001
+  for (; at < 65_001; at += 1000) t.recv(`A ${at}:${at + 1000} ack 1 win 1000`)
+  for (let i = 0; i < 500; i++, at += 2) {
+    t.recv(`A ${at + 1}:${at + 2} ack 1 win 1000`)
+    t.recv(`A ${at}:${at + 1} ack 1 win 1000`)
+  }
+  const { rcvQueue } = t.connection
+  expect(rcvQueue.length).toBe(65_000)
+  expect(rcvQueue.count).toBeLessThan(100)
+  const buffers = new Set<ArrayBuffer>()
+  const range = new ByteRange()
+  while (t.connection.read(range)) buffers.add(range.bytes.buffer)
+  expect([...buffers].reduce((sum, buffer) => sum + buffer.byteLength, 0)).toBeLessThan(4 * 65_000)
 })
 
 test('a batch is consumed whole, whatever is in it', () => {

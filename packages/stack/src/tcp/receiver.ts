@@ -99,7 +99,8 @@ function takeReassembled(c: TcpConnection): void {
   if (reassembly === null) return
   const held = reassembly.bytes
   for (let bytes = reassembly.take(c.rcvNxt); bytes !== null; bytes = reassembly.take(c.rcvNxt)) {
-    c.rcvQueue.push(bytes, 0, bytes.length, null)
+    if (bytes.length >= BY_REFERENCE) c.rcvQueue.push(bytes, 0, bytes.length, null)
+    else c.rcvQueue.copy(bytes, 0, bytes.length)
     advance(c, bytes.length)
   }
   c.tcp.receiveQueued -= held - reassembly.bytes

@@ -1,6 +1,8 @@
 import { describe, expect, test } from 'vitest'
 import type { StackOptions } from '../options.js'
 import { Script } from '../testing/script.js'
+import type { TcpConnection } from './connection.js'
+import { Rack } from './rack.js'
 import { LOSS, OPEN, RECOVERY } from './states.js'
 
 const RTT = 100
@@ -159,6 +161,20 @@ describe('RFC 6937: the window comes down in proportion to what arrives', () => 
       expect(sent(t).length, `${held} held`).toBe(1)
     }
   })
+})
+
+test('RFC 8985 §6.2 step 4: one DSACK a round trip widens the window, also 3 GiB after the last', () => {
+  const t = flight()
+  const rack = new Rack()
+  rack.minRtt = 4
+  rack.reorderingSeen = true
+  const after = (sndUna: number, sndNxt: number) => {
+    const c = { sndUna, sndNxt, rtt: t.connection.rtt } as TcpConnection
+    rack.duplicated(c)
+    return rack.reoWnd(c)
+  }
+  expect([after(0, 1000), after(999, 1500), after(1000, 2000)]).toEqual([2, 2, 3])
+  expect(after((3 * 2 ** 30) | 0, (3 * 2 ** 30 + 1000) | 0)).toBe(4)
 })
 
 describe('RFC 8985 §7: the tail loss probe', () => {

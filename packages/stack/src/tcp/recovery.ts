@@ -5,6 +5,7 @@
 import type { Millis } from '../memory/slab.js'
 import type { Segment } from '../wire/tcp.js'
 import type { TcpConnection } from './connection.js'
+import { updateSmss } from './handshake.js'
 import { Delivery, DUP_THRESH } from './rack.js'
 import { seqDiff, seqGeq, seqGt, seqLeq, seqLt } from './seq.js'
 import { LOSS, OPEN, RECOVERY, SYN_RECEIVED, SYN_SENT, WRITABLE } from './states.js'
@@ -34,7 +35,10 @@ export function takeAck(c: TcpConnection, seg: Segment, plain: boolean, now: Mil
   if (c.sackOk) {
     if (seg.sackCount > 0) duplicated = takeSacks(c, seg)
   } else countDuplicates(c, acked, flight, plain)
-  if (acked > 0) measure(c, flight)
+  if (acked > 0) {
+    measure(c, flight)
+    if (c.sndUna !== c.sndNxt) c.rexmitAt = now + c.rtt.rto // RFC 6298 (5.3), by the RTO of now: the back-off is over
+  }
   if (c.tailProbe !== NO_PROBE && tailAcknowledged(c, seg, duplicated, plain)) {
     c.congestion.onLoss(flight, now)
     c.congestion.cwnd = c.congestion.ssthresh
@@ -52,13 +56,14 @@ export function takeAck(c: TcpConnection, seg: Segment, plain: boolean, now: Mil
   else if (sb.sacked > 0) c.tailAt = Infinity
 }
 
-/** SND.UNA moves: takes the bytes out of the queue and restarts the timer. */
+/** SND.UNA moves: takes the bytes out of the queue; the caller restarts the timer. */
 function advance(c: TcpConnection, ack: number, now: Millis): void {
   const data = Math.min(seqDiff(ack, c.sndUna), c.sndQueue.length) // the rest is our FIN
   c.scoreboard.acknowledged(ack, delivery)
   if (data > 0) c.sndQueue.discard(data)
   c.sndUna = ack
   c.retries = 0
+  c.excused = false
   // `recover` goes along, or 2 GiB later it would seem to lie ahead.
   if (c.phase === OPEN && seqLt(c.recover, ack)) c.recover = ack
   c.persisting = false
@@ -67,10 +72,7 @@ function advance(c: TcpConnection, ack: number, now: Millis): void {
     c.rexmitAt = Infinity // RFC 6298 (5.2)
     c.reorderAt = Infinity
     c.unansweredSince = Number.NaN
-  } else {
-    c.rexmitAt = now + c.rtt.rto // (5.3)
-    c.unansweredSince = now
-  }
+  } else c.unansweredSince = now
   if (data > 0 && c.sndQueue.length < (c.full ? c.sndLimit : c.sndLimit >> 1)) {
     c.full = false
     c.happened(WRITABLE)
@@ -117,8 +119,7 @@ function countDuplicates(c: TcpConnection, acked: number, flight: number, plain:
 
 /** RFC 6298 §3–4. A turn that was stalled measured the process, not the path: no sample. */
 function measure(c: TcpConnection, flight: number): void {
-  if (c.tcp.stalled) return
-  if (Number.isNaN(delivery.rtt)) c.rtt.settle()
+  if (c.tcp.stalled || Number.isNaN(delivery.rtt)) c.rtt.settle()
   else c.rtt.sample(delivery.rtt, Math.max(1, Math.ceil(flight / (2 * c.smss))))
 }
 
@@ -218,6 +219,7 @@ function timedOut(c: TcpConnection, seg: Segment, acked: number, flight: number,
     c.phase = OPEN
     c.frto = false
     c.rack.recovered()
+    c.mtuBefore = 0
     c.dupAcks = 0
     c.dupBytes = 0
   }
@@ -248,6 +250,11 @@ function needless(c: TcpConnection, seg: Segment): boolean {
 /** Eifel response, RFC 4015 §3.2: as if nothing had happened. */
 function undo(c: TcpConnection): void {
   c.congestion.undo()
+  if (c.mtuBefore > 0) {
+    c.pathMtu = c.mtuBefore // the large ones had got through
+    c.mtuBefore = 0
+    updateSmss(c)
+  }
   c.scoreboard.forgetLosses()
   c.phase = OPEN
   c.undoable = false

@@ -110,7 +110,9 @@ function sendData(c: TcpConnection, tx: PacketBatch, now: Millis): boolean {
 /** Behind a pause the window is not what the path bears any more: RFC 5681 §4.1. */
 function restartIdle(c: TcpConnection, now: Millis): void {
   const idle = now - c.idleSince
-  if (idle >= c.rtt.rto) c.congestion.onIdle(idle, c.rtt.rto)
+  if (idle < c.rtt.rto) return
+  c.congestion.onIdle(idle, c.rtt.rto)
+  c.idleSince = now // if nothing can go yet, the same time does not count twice
 }
 
 /** How many bytes may go in the next segment: 0 for none. RFC 9293 §3.8.6.2.1 (sender's SWS avoidance) and §3.7.4 (Nagle). */

@@ -31,9 +31,10 @@ export function armTailProbe(c: TcpConnection, now: Millis): void {
 }
 
 /** The timer fired: §7.3. `output` sends new text if there is any, else the last segment again. */
-export function tailProbeTimeout(c: TcpConnection): void {
+export function tailProbeTimeout(c: TcpConnection, now: Millis): void {
   c.tailAt = Infinity
   if (c.scoreboard.empty || c.phase !== OPEN) return
+  c.rexmitAt = now + c.rtt.rto // both may be due: the probe comes first, and has a timeout's time for its answer
   c.tailDue = true
   c.tcp.output(c)
 }

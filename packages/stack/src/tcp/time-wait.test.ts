@@ -55,6 +55,12 @@ test('random adds, deletes and expiries behave as a list in order of coming; ful
   }
 })
 
+test('maxTimeWait 0: nothing is kept, and nothing hangs', () => {
+  const table = new TimeWaitTable(0, 1, 2)
+  table.add(new TimeWaitEntry(), 10)
+  expect([table.size, table.find(new TimeWaitEntry()), table.nextExpiry]).toEqual([0, false, Infinity])
+})
+
 test('RFC 6191: what opens a flow in TIME-WAIT again', () => {
   const plain = Object.assign(new TimeWaitEntry(), { rcvNxt: 1000 })
   expect(mayReuse(plain, 1001, false, 0)).toBe(true)

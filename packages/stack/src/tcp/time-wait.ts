@@ -73,6 +73,7 @@ export class TimeWaitTable {
 
   /** Adds the flow in `key`. The table full: the oldest leaves. */
   add(entry: TimeWaitEntry, expires: Millis): void {
+    if (this.capacity === 0) return
     this.delete()
     if (this.used === this.rows && this.rows < this.capacity) this.resize(Math.min(this.capacity, Math.max(MIN_ROWS, this.rows * 2)))
     if (this.used === this.rows) this.dropHead()

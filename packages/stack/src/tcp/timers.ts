@@ -41,20 +41,28 @@ export function wakeConnection(c: TcpConnection, now: Millis): void {
     c.ackNow = true
     c.tcp.output(c)
   }
-  if (c.tcp.stalled) restart(c, now)
+  c.excused = c.tcp.stalled && !c.excused && restart(c, now)
   if (c.reorderAt <= now) reorderTimeout(c, now)
-  if (c.tailAt <= now) tailProbeTimeout(c)
+  if (c.tailAt <= now) tailProbeTimeout(c, now)
   else if (c.rexmitAt <= now) retransmit(c, now)
   if (c.keepAt <= now) keepAlive(c, now)
   if (c.lifeAt <= now) lifeOver(c)
   schedule(c)
 }
 
-/** The process stood still, not the network: what answers may be a moment away. The deadlines of loss start anew. */
-function restart(c: TcpConnection, now: Millis): void {
-  if (c.rexmitAt <= now) c.rexmitAt = now + c.rtt.rto
+/**
+ * The process stood still, not the network: what answers may be a moment away. The deadlines of loss start anew; once, or a process that is
+ * always late would never send anything again. False: none had come.
+ */
+function restart(c: TcpConnection, now: Millis): boolean {
+  if (Math.min(c.rexmitAt, c.tailAt, c.reorderAt) > now) return false
+  if (c.rexmitAt <= now) {
+    c.unansweredSince += now - c.rexmitAt // nor did the peer let that time pass
+    c.rexmitAt = now + c.rtt.rto
+  }
   if (c.tailAt <= now) armTailProbe(c, now)
   if (c.reorderAt <= now) c.reorderAt = now + Math.max(c.rack.reoWnd(c), 1)
+  return true
 }
 
 function retransmit(c: TcpConnection, now: Millis): void {
@@ -79,7 +87,7 @@ function keepAlive(c: TcpConnection, now: Millis): void {
   const silent = now - c.heardAt
   if (c.state < ESTABLISHED || c.sndUna !== c.sndNxt || silent < c.keepAlive) {
     c.keepProbes = 0
-    c.keepAt = now + (silent < c.keepAlive ? c.keepAlive - silent : c.keepAlive)
+    c.keepAt = now + Math.max(silent < c.keepAlive ? c.keepAlive - silent : c.keepAlive, 1)
     return
   }
   if (c.keepProbes >= KEEP_PROBES) {
