@@ -9,7 +9,7 @@ import { loadavg } from 'node:os'
 import { fileURLToPath } from 'node:url'
 import { setting } from './report.mjs'
 
-const ALL = ['discard', 'engine', 'wire']
+const ALL = ['discard', 'engine', 'udp', 'wire']
 /** Minutes, and for another page than RESULTS.md. */
 const ON_REQUEST = ['loss']
 const wanted = process.argv.slice(2)

@@ -28,5 +28,17 @@ exports.socketpair = type => load().socketpair(type)
 exports.sendDescriptor = (socket, fd) => load().sendDescriptor(socket, fd)
 exports.receiveDescriptor = (socket, timeoutMs = 5000) => load().receiveDescriptor(socket, timeoutMs)
 exports.isolate = request => new (load().Isolated)(request)
+exports.openUdp = request => {
+  const { Udp } = load()
+  if (Udp) return new Udp(request)
+  throw Object.assign(new Error('ERR_TUN_UNSUPPORTED_PLATFORM: openUdp'), { code: 'ERR_TUN_UNSUPPORTED_PLATFORM', syscall: 'openUdp' })
+}
+exports.hasUdp = () => {
+  try {
+    return load().Udp !== undefined
+  } catch {
+    return false
+  }
+}
 exports.checksum = bytes => load().checksum(bytes)
 exports.verify = packet => load().verify(packet)

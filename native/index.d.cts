@@ -123,6 +123,55 @@ export interface Isolated {
  */
 export function isolate(request: IsolateRequest): Isolated
 
+export interface UdpRequest {
+  /** A socket is of one family: those of IPv6 are IPV6_V6ONLY. */
+  family: 4 | 6
+  /** Source address, and port. */
+  address?: string
+  port?: number
+  /** Connects there. */
+  peerAddress?: string
+  peerPort?: number
+  /** SO_BINDTODEVICE. */
+  device?: string
+  /** SO_MARK, an unsigned number of 32 bits. */
+  mark?: number
+  /** Bytes asked for with SO_RCVBUF and SO_SNDBUF. */
+  receiveBuffer?: number
+  sendBuffer?: number
+  /** UDP_GRO and UDP_SEGMENT where the kernel has them. Default true. */
+  gro?: boolean
+  gso?: boolean
+}
+
+/**
+ * A UDP socket in batches. A table is 8 words – status, errno, rows refused – and nine columns of `capacity`: start, length, segment, the
+ * four words of the address, port, errno of the row; see packages/device/src/datagram-batch.ts. Throws TypeError (ERR_TUN_BUFFER) for a
+ * detached or too small array, never for what the network did.
+ */
+export interface Udp {
+  /** Row i lies at i × stride and is cut off after `stride` bytes. Fewer rows than `capacity` (64 at most): there are no more. */
+  receive(slab: Uint8Array, stride: number, table: Int32Array, capacity: number): number
+  /** Rows [first, count), whose bytes are copied; answers how many are done, refused ones included. BLOCKED: wait for writable. */
+  send(slab: Uint8Array, table: Int32Array, capacity: number, first: number, count: number): number
+  /** ICMP errors: a row with destination, errno and the bytes quoted, each. */
+  reports(table: Int32Array, capacity: number): number
+  /** Readable 1, writable 2, reports are waiting 8 (told without being asked for); level triggered; 0 stops. */
+  watch(events: 0): void
+  watch(events: number, callback: (events: number) => void): void
+  /** Undefined when closed. */
+  address(): [address: string, port: number] | undefined
+  ref(): void
+  unref(): void
+  /** Idempotent; also within the callback. */
+  close(): void
+}
+
+/** Throws NativeError: `syscall` socket, setsockopt (`detail` device, mark, buffer…), bind or connect. */
+export function openUdp(request: UdpRequest): Udp
+/** There is an addon and it has sockets: Linux. */
+export function hasUdp(): boolean
+
 /** The Internet checksum of `bytes` (RFC 1071). */
 export function checksum(bytes: Uint8Array): number
 /** CSUM_GOOD (2), CSUM_BAD (4), or 0 where nothing can be verified (fragments, other protocols). */

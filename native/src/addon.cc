@@ -1,5 +1,5 @@
-// Owns: the N-API glue: arguments checked, typed arrays looked up afresh at every call (one may have been detached since
-// the last), errors with code, errno and syscall. Setting up goes through node-addon-api, the data path through napi_*.
+// Owns: the N-API glue: arguments checked, errors with code, errno and syscall. Setting up goes through node-addon-api, the data
+// path through napi_* (arguments.h).
 
 #include <napi.h>
 
@@ -8,47 +8,16 @@
 #include <string>
 #include <vector>
 
+#include "arguments.h"
 #include "checksum.h"
 #include "descriptors.h"
 #include "glue.h"
 #include "isolate_object.h"
 #include "tun.h"
+#include "udp_object.h"
 #include "watcher.h"
 
 namespace tun {
-
-namespace {
-
-napi_value throwArgument(napi_env env, const char* message) {
-  napi_throw_type_error(env, "ERR_TUN_BUFFER", message);
-  return nullptr;
-}
-
-struct Bytes {
-  uint8_t* data = nullptr;
-  size_t length = 0;
-};
-
-bool getArray(napi_env env, napi_value value, napi_typedarray_type wanted, Bytes& out) {
-  bool is = false;
-  if (napi_is_typedarray(env, value, &is) != napi_ok || !is) return false;
-  napi_typedarray_type type;
-  size_t length = 0;
-  void* data = nullptr;
-  if (napi_get_typedarray_info(env, value, &type, &length, &data, nullptr, nullptr) != napi_ok || type != wanted) return false;
-  if (data == nullptr) length = 0;  // detached
-  out = {static_cast<uint8_t*>(data), length};
-  return true;
-}
-
-bool getSize(napi_env env, napi_value value, size_t& out) {
-  int64_t number = 0;
-  if (napi_get_value_int64(env, value, &number) != napi_ok || number < 0 || number > INT32_MAX) return false;
-  out = static_cast<size_t>(number);
-  return true;
-}
-
-}  // namespace
 
 class TunObject final : public Napi::ObjectWrap<TunObject> {
  public:
@@ -56,7 +25,7 @@ class TunObject final : public Napi::ObjectWrap<TunObject> {
     return DefineClass(env, "Tun",
                        {InstanceAccessor<&TunObject::getMtu>("mtu"), InstanceAccessor<&TunObject::getIsUp>("isUp"),
                         InstanceAccessor<&TunObject::getFd>("fd"),
-                        raw("read", read), raw("write", write), InstanceMethod<&TunObject::watch>("watch"),
+                        rawMethod<TunObject>("read", read), rawMethod<TunObject>("write", write), InstanceMethod<&TunObject::watch>("watch"),
                         InstanceMethod<&TunObject::ref>("ref"), InstanceMethod<&TunObject::unref>("unref"),
                         InstanceMethod<&TunObject::closeMethod>("close")});
   }
@@ -78,26 +47,12 @@ class TunObject final : public Napi::ObjectWrap<TunObject> {
   ~TunObject() override { closeAll(); }
 
  private:
-  static Napi::ClassPropertyDescriptor<TunObject> raw(const char* name, napi_callback method) {
-    napi_property_descriptor descriptor{};
-    descriptor.utf8name = name;
-    descriptor.method = method;
-    descriptor.attributes = napi_default_method;
-    return descriptor;
-  }
-
-  static TunObject* unwrap(napi_env env, napi_value self) {
-    // V8 has checked that `self` is of this class (the method's signature) before it called us.
-    void* object = nullptr;
-    return napi_unwrap(env, self, &object) == napi_ok ? static_cast<TunObject*>(object) : nullptr;
-  }
-
   // read(slab, used, table, count, capacity): number of rows
   static napi_value read(napi_env env, napi_callback_info info) {
     size_t argc = 5;
     napi_value args[5], self;
     if (napi_get_cb_info(env, info, &argc, args, &self, nullptr) != napi_ok) return nullptr;
-    TunObject* object = unwrap(env, self);
+    TunObject* object = unwrapped<TunObject>(env, self);
     Bytes slab, table;
     size_t used, count, capacity;
     if (object == nullptr || argc < 5 || !getArray(env, args[0], napi_uint8_array, slab) || !getSize(env, args[1], used) ||
@@ -120,7 +75,7 @@ class TunObject final : public Napi::ObjectWrap<TunObject> {
     size_t argc = 7;
     napi_value args[7], self;
     if (napi_get_cb_info(env, info, &argc, args, &self, nullptr) != napi_ok) return nullptr;
-    TunObject* object = unwrap(env, self);
+    TunObject* object = unwrapped<TunObject>(env, self);
     Bytes headers, table;
     size_t capacity, pieceCapacity, first, count;
     bool isArray = false;
@@ -300,6 +255,7 @@ Napi::Object init(Napi::Env env, Napi::Object exports) {
   exports.Set("sendDescriptor", Napi::Function::New<sendDescriptorMethod>(env, "sendDescriptor"));
   exports.Set("receiveDescriptor", Napi::Function::New<receiveDescriptorMethod>(env, "receiveDescriptor"));
   exports.Set("Isolated", IsolatedObject::define(env));
+  exportUdp(env, exports);
   exports.Set("checksum", Napi::Function::New<checksum>(env, "checksum"));
   exports.Set("verify", Napi::Function::New<verify>(env, "verify"));
   return exports;

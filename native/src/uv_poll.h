@@ -25,4 +25,4 @@ char* uv_err_name_r(int error, char* buffer, size_t length);
 }
 
 constexpr int UV_POLL_HANDLE = 8;  // enum uv_handle_type, fixed by libuv's ABI promise for 1.x
-constexpr int UV_POLL_READABLE = 1, UV_POLL_WRITABLE = 2;
+constexpr int UV_POLL_READABLE = 1, UV_POLL_WRITABLE = 2, UV_POLL_PRIORITIZED = 8;

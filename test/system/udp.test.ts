@@ -58,6 +58,13 @@ for (const [way, config, largest] of [
       expect(await scene.client('udp-client', { op: 'many', count: 5020, ...side })).toEqual({ sent: 5020, back: 5020 })
     })
 
+    if (!config) {
+      it.each(FAMILIES)('%s: a closed port at the far end is ECONNREFUSED at the application', async (_, side) => {
+        scene.watch()
+        expect(await scene.client('udp-client', { op: 'refused', ...side })).toMatchObject({ code: 'ECONNREFUSED' })
+      })
+    }
+
     it('is still running, and no datagram made it complain', () => {
       scene.watch()
       expect(scene.proxy.running).toBe(true)

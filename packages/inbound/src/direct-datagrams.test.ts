@@ -1,6 +1,6 @@
 import { createSocket, type Socket } from 'node:dgram'
 import { once } from 'node:events'
-import { afterEach, expect, test } from 'vitest'
+import { afterEach, describe, expect, test } from 'vitest'
 import { type DirectOptions, direct } from './direct.js'
 import type { DatagramOutbound, Destination, Endpoint } from './outbound.js'
 
@@ -18,6 +18,9 @@ async function echo(address: string): Promise<Destination & { socket: Socket }> 
   opened.push(socket)
   return { address, port: socket.address().port, family, socket }
 }
+
+/** node:dgram does not say which destination of an unconnected socket ICMP was about. */
+const batches = process.platform === 'linux'
 
 type Flow = DatagramOutbound & { next(): Promise<[string, Endpoint]>; rejected: [address: string, length: number][] }
 
@@ -149,4 +152,31 @@ test('port 0 and a datagram over 64 KiB are refused or lost, never thrown', asyn
   flow.send(Buffer.alloc(70_000), to)
   flow.send(Buffer.from('after'), to)
   expect((await flow.next())[0]).toBe('after')
+})
+
+describe.skipIf(!batches)('a closed port', () => {
+  const closed = async (address: string) => {
+    const to = await echo(address)
+    to.socket.close()
+    opened.splice(opened.indexOf(to.socket), 1)
+    return to
+  }
+
+  test.each(['127.0.0.1', '::1'])('of %s is told the application, and the other destinations are not disturbed', async address => {
+    const [gone, to] = [await closed(address), await echo(address)]
+    const flow = await associate()
+    flow.send(Buffer.from('lost'), gone)
+    while (flow.rejected.length === 0) await new Promise(setImmediate)
+    expect(flow.rejected).toEqual([[address, 4]])
+    flow.send(Buffer.from('fine'), to)
+    expect((await flow.next())[0]).toBe('fine')
+  })
+
+  test('behind a name is one of the address that the application knows', async () => {
+    const { port } = await closed('127.0.0.1')
+    const flow = await associate({ lookup: async () => [{ address: '127.0.0.1', family: 4 }] })
+    flow.send(Buffer.from('lost'), { address: '198.18.0.1', port, family: 4, host: 'example.org' })
+    while (flow.rejected.length === 0) await new Promise(setImmediate)
+    expect(flow.rejected).toEqual([['198.18.0.1', 4]])
+  })
 })

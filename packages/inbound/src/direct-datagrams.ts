@@ -1,12 +1,13 @@
 // Owns: UDP by the machine's own sockets: one unconnected socket per family and flow, so that the mapping is endpoint-independent
 // and anybody's answer comes back (RFC 4787 §4.1, §5). Read udp(7) for what a send may answer.
 
-import { createSocket, type Socket } from 'node:dgram'
-import { isIP } from 'node:net'
+import { Buffer } from 'node:buffer'
+import { openUdp, UdpPeer, type UdpSocket } from '@tun/device'
 import type { DirectOptions, Lookup } from './direct.js'
 import type { DatagramFlow, DatagramOutbound, Destination, Endpoint } from './outbound.js'
 
-const MAX_QUEUED = 1 << 20 // bytes the kernel has not taken yet; beyond them datagrams are dropped
+const MAX_QUEUED = 1 << 20 // bytes the kernel has not taken yet, and as many that wait for names; beyond them datagrams are dropped
+const RECEIVE_BUFFER = 1 << 20 // bytes, as far as net.core.rmem_max allows: a burst comes while this process does something else
 const MAX_NAMES = 64 // names a flow may talk to at the same time; the oldest is forgotten
 const MAX_WAITING = 16 // datagrams that wait for one name to be looked up
 
@@ -14,7 +15,22 @@ const MAX_ADDRESSES = 8 // of one name: a bound for a hostile answer
 /** What sendto(2) answers where there is no way to an address: no route, no such family here, a firewall. */
 const NO_WAY = new Set(['ENETUNREACH', 'EHOSTUNREACH', 'EADDRNOTAVAIL', 'EAFNOSUPPORT', 'EACCES', 'EPERM'])
 
+/** An address, and the destination that the application sent the datagrams to. */
+class Target extends UdpPeer {
+  to!: Destination
+
+  static of(address: string, to: Destination): Target | null {
+    const words = UdpPeer.words(address)
+    if (words === null) return null
+    const target = new Target(...words, to.port)
+    target.to = to
+    return target
+  }
+}
+
 interface Name {
+  /** The destination it belongs to, but for the port. */
+  readonly to: Destination
   /** The first is in use; those that proved to be out of reach are gone. Empty until it is known. */
   addresses: string[]
   waiting: [payload: Uint8Array, to: Destination][]
@@ -29,14 +45,17 @@ class DirectDatagrams implements DatagramOutbound {
   readonly closed: Promise<Error | undefined>
   private resolveClosed!: (error: Error | undefined) => void
   private isClosed = false
-  private socket4: Socket | undefined
-  private socket6: Socket | undefined
+  private socket4: UdpSocket<Target> | undefined
+  private socket6: UdpSocket<Target> | undefined
   private receive: (payload: Buffer, from: Endpoint) => void = () => {}
   private readonly names = new Map<string, Name>()
   /** Of datagrams that wait for a name. */
   private waitingBytes = 0
-  /** There is a way to this address. Only where that is not known the outcome of a send is asked for, which costs. */
-  private reached = ''
+  /** Where the last datagram went: most often the next one goes there, too. */
+  private lastTarget: Target | undefined
+  private lastAddress = ''
+  private lastSource: UdpPeer | undefined
+  private lastEndpoint!: Endpoint
 
   constructor(
     private readonly flow: DatagramFlow,
@@ -59,7 +78,7 @@ class DirectDatagrams implements DatagramOutbound {
     if (this.waitingBytes + payload.length > MAX_QUEUED || (known?.waiting.length ?? 0) >= MAX_WAITING) return false
     this.waitingBytes += payload.length
     if (known) known.waiting.push([payload, to])
-    else this.lookUp(to.host, { addresses: [], waiting: [[payload, to]] })
+    else this.lookUp(to.host, { to, addresses: [], waiting: [[payload, to]] })
     return true
   }
 
@@ -120,35 +139,59 @@ class DirectDatagrams implements DatagramOutbound {
   }
 
   private sendTo(payload: Uint8Array, address: string, to: Destination): boolean {
-    const socket = isIP(address) === 6 ? (this.socket6 ??= this.open('udp6')) : (this.socket4 ??= this.open('udp4'))
-    if (this.isClosed) return false // it could not be opened
-    if (socket.getSendQueueSize() + payload.length > MAX_QUEUED) return false
-    try {
-      if (address === this.reached) socket.send(payload, to.port, address)
-      else {
-        socket.send(payload, to.port, address, error => {
-          if (error === null) this.reached = address
-          else if (NO_WAY.has((error as NodeJS.ErrnoException).code ?? '')) this.unreachable(payload, address, to)
-        })
-      }
-    } catch {
-      return false // port 0, or bind failed
-    }
-    return true
+    const target = this.targetOf(address, to)
+    if (target === null || to.port === 0) return false
+    const socket = target.family === 6 ? (this.socket6 ??= this.open(6)) : (this.socket4 ??= this.open(4))
+    return socket?.send(payload, target) ?? false // undefined: it could not be opened
   }
 
-  private open(type: 'udp4' | 'udp6'): Socket {
-    const family = type === 'udp6' ? 6 : 4
-    const socket = createSocket({
-      type,
-      ipv6Only: family === 6,
-      // Addresses only: an answer in the same turn means that a datagram is sent in the same turn.
-      lookup: (address, _options, done) => done(null, address, family),
-    })
-    socket.on('message', (payload, from) => this.receive(payload, { address: from.address, port: from.port, family }))
-    socket.on('error', error => this.end(error))
-    socket.bind(0, (family === 6 ? this.options.localAddress6 : this.options.localAddress) ?? (family === 6 ? '::' : '0.0.0.0'))
-    if (this.isClosed) socket.close() // the bind failed, in this turn
-    return socket
+  private targetOf(address: string, to: Destination): Target | null {
+    const last = this.lastTarget
+    if (last && address === this.lastAddress && last.port === to.port && last.to.address === to.address && last.to.host === to.host)
+      return last
+    const target = Target.of(address, to)
+    if (target === null) return null
+    this.lastAddress = address
+    this.lastTarget = target
+    return target
+  }
+
+  private open(family: 4 | 6): UdpSocket<Target> | undefined {
+    const localAddress = family === 6 ? this.options.localAddress6 : this.options.localAddress
+    try {
+      return openUdp<Target>(
+        { family, localAddress, receiveBuffer: RECEIVE_BUFFER, maxQueued: MAX_QUEUED },
+        {
+          datagram: (bytes, start, end, from) => {
+            const payload = Buffer.allocUnsafe(end - start)
+            bytes.copy(payload, 0, start, end)
+            this.receive(payload, this.endpointOf(from))
+          },
+          refused: (code, payload, target) => {
+            if (target && NO_WAY.has(code)) this.unreachable(payload, target.address, target.to)
+          },
+          unreachable: (code, peer, length) => {
+            if (code === 'ECONNREFUSED') this.flow.reject?.(this.destinationOf(peer), length)
+          },
+          error: error => this.end(error),
+        },
+      )
+    } catch (error) {
+      this.end(error as Error)
+      return undefined
+    }
+  }
+
+  private endpointOf(from: UdpPeer): Endpoint {
+    if (from === this.lastSource) return this.lastEndpoint
+    this.lastSource = from
+    this.lastEndpoint = { address: from.address, port: from.port, family: from.family }
+    return this.lastEndpoint
+  }
+
+  /** Where the application believes to have sent what went to `peer`. */
+  private destinationOf({ address, port, family }: UdpPeer): Destination {
+    for (const { to, addresses } of this.names.values()) if (addresses[0] === address) return { ...to, port }
+    return { address, port, family }
   }
 }

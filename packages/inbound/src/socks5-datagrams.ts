@@ -1,24 +1,26 @@
 // Owns: UDP through a SOCKS5 proxy: one association per flow, over which anybody's answer comes back. RFC 1928 §4 (UDP ASSOCIATE) and §7.
 
-import { createSocket, type Socket as UdpSocket } from 'node:dgram'
+import { Buffer } from 'node:buffer'
 import type { Socket } from 'node:net'
+import { openUdp, type UdpSocket } from '@tun/device'
 import { formatAddress } from '@tun/stack'
 import { type DatagramOutbound, type Destination, DialError, type Endpoint } from './outbound.js'
 import { ATYP_IPV4, ATYP_IPV6, ATYP_NAME, encodeAddress } from './socks5-address.js'
 
 /** RSV RSV FRAG in front of every address. FRAG other than 0 is optional (§7), nobody sends it, and it is dropped. */
 const HEADER = [0, 0, 0]
-const MAX_QUEUED = 1 << 20 // bytes the kernel has not taken yet; beyond them datagrams are dropped
 const MAX_DATAGRAM = 65_507 // bytes of UDP payload over IPv4, our header included
+const MAX_QUEUED = 1 << 20 // bytes the kernel has not taken yet; beyond them datagrams are dropped
+const RECEIVE_BUFFER = 1 << 20 // bytes, as far as net.core.rmem_max allows: a burst comes while this process does something else
 const KEEPALIVE = 60_000 // ms. Nothing is said on the stream: without it a proxy that vanished stays unnoticed
 
 /**
  * The association that `control`, a connected stream whose handshake is done, stands for; it ends with it. `relay` is where the proxy wants
- * the datagrams. Call it in the turn of the handover. Rejects with what ended it before it was there.
+ * the datagrams. Call it in the turn of the handover. Rejects with what the kernel has against such a socket.
  */
 export async function openSocks5Datagrams(control: Socket, relay: Endpoint, localAddress: string | undefined): Promise<DatagramOutbound> {
-  const datagrams = new Socks5Datagrams(control, relay.family)
-  await datagrams.connect(relay, localAddress)
+  const datagrams = new Socks5Datagrams(control)
+  datagrams.open(relay, localAddress)
   return datagrams
 }
 
@@ -29,18 +31,14 @@ class Socks5Datagrams implements DatagramOutbound {
   private receive: (payload: Buffer, from: Endpoint) => void = () => {}
   private lastTo: Destination | undefined
   private lastHeader: Buffer | undefined
-  private readonly udp: UdpSocket
+  private lastSource = ''
+  private lastEndpoint!: Endpoint
+  private udp: UdpSocket | undefined
 
-  constructor(
-    private readonly control: Socket,
-    family: 4 | 6,
-  ) {
+  constructor(private readonly control: Socket) {
     this.closed = new Promise(resolve => {
       this.resolveClosed = resolve
     })
-    this.udp = createSocket({ type: family === 6 ? 'udp6' : 'udp4' })
-    this.udp.on('message', message => this.unwrap(message))
-    this.udp.on('error', error => this.end(error)) // ECONNREFUSED: the relay's port is closed
     control.on('error', error => this.end(error))
     control.on('end', () => this.end(undefined))
     control.on('close', () => this.end(undefined))
@@ -48,15 +46,21 @@ class Socks5Datagrams implements DatagramOutbound {
     control.resume() // nothing is said on it any more, but its end
   }
 
-  /** Only what comes from the relay is let in then, by the kernel. */
-  async connect(relay: Endpoint, localAddress: string | undefined): Promise<void> {
-    const connected = new Promise<void>((resolve, reject) => {
-      void this.closed.then(error => reject(error ?? new DialError('ECONNRESET', 'the SOCKS5 proxy closed the connection')))
-      this.udp.bind(0, localAddress, () => {
-        if (!this.isClosed) this.udp.connect(relay.port, relay.address, (error?: Error) => (error ? this.end(error) : resolve()))
+  /** Only what comes from the relay is let in, by the kernel. */
+  open({ address, port, family }: Endpoint, localAddress: string | undefined): void {
+    const options = { family, localAddress, peer: { address, port }, receiveBuffer: RECEIVE_BUFFER, maxQueued: MAX_QUEUED }
+    try {
+      this.udp = openUdp(options, {
+        datagram: (bytes, start, end) => this.unwrap(bytes, start, end),
+        unreachable: code => {
+          if (code === 'ECONNREFUSED') this.end(new DialError(code, `the SOCKS5 proxy's UDP port ${port} is closed`))
+        },
+        error: error => this.end(error),
       })
-    })
-    await connected
+    } catch (error) {
+      this.end(error as Error)
+      throw error
+    }
   }
 
   onMessage(fn: (payload: Buffer, from: Endpoint) => void): void {
@@ -64,15 +68,10 @@ class Socks5Datagrams implements DatagramOutbound {
   }
 
   send(payload: Uint8Array, to: Destination): boolean {
-    if (this.isClosed || this.udp.getSendQueueSize() + payload.length > MAX_QUEUED) return false
+    if (this.isClosed || this.udp === undefined) return false
     const header = this.headerFor(to)
     if (header === undefined || header.length + payload.length > MAX_DATAGRAM) return false
-    try {
-      this.udp.send([header, payload])
-    } catch {
-      return false
-    }
-    return true
+    return this.udp.send(payload, null, header)
   }
 
   close(): void {
@@ -88,36 +87,49 @@ class Socks5Datagrams implements DatagramOutbound {
   }
 
   /** §7: RSV RSV FRAG ATYP address port payload. What does not parse is dropped. */
-  private unwrap(message: Buffer): void {
-    if (message.length < 10 || message[2] !== 0) return
-    switch (message[3]) {
-      case ATYP_IPV4: {
-        const address = formatAddress(0, 0, 0xffff, message.readInt32BE(4))
-        return this.receive(message.subarray(10), { address, port: message.readUInt16BE(8), family: 4 })
-      }
-      case ATYP_IPV6: {
-        if (message.length < 22) return
-        const address = formatAddress(message.readInt32BE(4), message.readInt32BE(8), message.readInt32BE(12), message.readInt32BE(16))
-        return this.receive(message.subarray(22), { address, port: message.readUInt16BE(20), family: address.includes(':') ? 6 : 4 })
-      }
+  private unwrap(message: Buffer, start: number, end: number): void {
+    if (end - start < 10 || message[start + 2] !== 0) return
+    switch (message[start + 3]) {
+      case ATYP_IPV4:
+        return this.give(message, start + 10, end, this.sourceOf(message, start + 4, 4))
+      case ATYP_IPV6:
+        if (end - start >= 22) this.give(message, start + 22, end, this.sourceOf(message, start + 4, 16))
+        return
       case ATYP_NAME:
-        return this.unwrapNamed(message)
+        return this.unwrapNamed(message, start, end)
     }
   }
 
+  /** Address and port as they lie at `at`. Most often they are those of the datagram before. */
+  private sourceOf(message: Buffer, at: number, length: number): Endpoint {
+    const key = message.toString('latin1', at, at + length + 2)
+    if (key === this.lastSource) return this.lastEndpoint
+    const word = (i: number) => message.readInt32BE(at + 4 * i)
+    const address = length === 4 ? formatAddress(0, 0, 0xffff, word(0)) : formatAddress(word(0), word(1), word(2), word(3))
+    this.lastSource = key
+    this.lastEndpoint = { address, port: message.readUInt16BE(at + length), family: address.includes(':') ? 6 : 4 }
+    return this.lastEndpoint
+  }
+
   /** Some proxies name the source by the name that was sent to. Any other name says nothing to an application. */
-  private unwrapNamed(message: Buffer): void {
-    const end = 5 + message[4]
+  private unwrapNamed(message: Buffer, start: number, end: number): void {
+    const at = start + 5 + message[start + 4]
     const to = this.lastTo
-    if (message.length < end + 2 || to?.host === undefined) return
-    if (message.toString('latin1', 5, end).toLowerCase() !== to.host.toLowerCase()) return
-    this.receive(message.subarray(end + 2), { address: to.address, port: message.readUInt16BE(end), family: to.family })
+    if (end < at + 2 || to?.host === undefined) return
+    if (message.toString('latin1', start + 5, at).toLowerCase() !== to.host.toLowerCase()) return
+    this.give(message, at + 2, end, { address: to.address, port: message.readUInt16BE(at), family: to.family })
+  }
+
+  private give(message: Buffer, start: number, end: number, from: Endpoint): void {
+    const payload = Buffer.allocUnsafe(end - start)
+    message.copy(payload, 0, start, end)
+    this.receive(payload, from)
   }
 
   private end(error: Error | undefined): void {
     if (this.isClosed) return
     this.isClosed = true
-    this.udp.close()
+    this.udp?.close()
     this.control.destroy()
     this.resolveClosed(error)
   }

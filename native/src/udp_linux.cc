@@ -1,0 +1,387 @@
+// Owns: UDP in batches on Linux: recvmmsg with UDP_GRO, sendmmsg with UDP_SEGMENT, ICMP errors by IP_RECVERR.
+// Read first: udp(7), recvmmsg(2), sendmmsg(2), ip(7) on IP_RECVERR, udp_send_skb in net/ipv4/udp.c.
+
+#include <arpa/inet.h>
+#include <errno.h>
+#include <linux/errqueue.h>
+#include <net/if.h>
+#include <netinet/in.h>
+#include <string.h>
+#include <sys/socket.h>
+#include <unistd.h>
+
+#include "udp.h"
+
+#ifndef UDP_SEGMENT  // Linux 4.18
+#define UDP_SEGMENT 103
+#endif
+#ifndef UDP_GRO  // Linux 5.0
+#define UDP_GRO 104
+#endif
+#ifndef SOL_UDP
+#define SOL_UDP 17
+#endif
+
+namespace tun {
+
+namespace {
+
+/** Messages of one system call: what their headers cost on the C stack (some 20 KiB) is what bounds it. */
+constexpr size_t MESSAGES = 64;
+/** UDP_MAX_SEGMENTS of older kernels. */
+constexpr size_t MAX_SEGMENTS = 64;
+/** Payload of one send, a train or not: 65,535 less the IPv4 and UDP headers. */
+constexpr size_t MAX_TRAIN = 65507;
+constexpr int64_t MAX_PORT = 65535;
+
+union Address {
+  sockaddr base;
+  sockaddr_in v4;
+  sockaddr_in6 v6;
+};
+
+union Control {
+  cmsghdr align;
+  char bytes[CMSG_SPACE(sizeof(int))];
+};
+
+bool fail(Failure& failure, const char* syscall, const char* detail = "") {
+  failure = {errno, syscall, detail};
+  return false;
+}
+
+bool parse(bool v6, const std::string& text, int port, Address& to, socklen_t& length) {
+  memset(&to, 0, sizeof to);
+  if (v6) {
+    to.v6.sin6_family = AF_INET6;
+    to.v6.sin6_port = htons(static_cast<uint16_t>(port));
+    length = sizeof to.v6;
+    return text.empty() || inet_pton(AF_INET6, text.c_str(), &to.v6.sin6_addr) == 1;
+  }
+  to.v4.sin_family = AF_INET;
+  to.v4.sin_port = htons(static_cast<uint16_t>(port));
+  length = sizeof to.v4;
+  return text.empty() || inet_pton(AF_INET, text.c_str(), &to.v4.sin_addr) == 1;
+}
+
+void toRow(const Address& from, DatagramRows& rows, size_t row) {
+  if (from.base.sa_family == AF_INET6) {
+    uint32_t words[4];
+    memcpy(words, &from.v6.sin6_addr, sizeof words);
+    for (size_t i = 0; i < 4; i++) rows.word(row, i) = static_cast<int32_t>(ntohl(words[i]));
+    rows.port(row) = ntohs(from.v6.sin6_port);
+    return;
+  }
+  rows.word(row, 0) = 0;
+  rows.word(row, 1) = 0;
+  rows.word(row, 2) = 0xffff;
+  rows.word(row, 3) = static_cast<int32_t>(ntohl(from.v4.sin_addr.s_addr));
+  rows.port(row) = ntohs(from.v4.sin_port);
+}
+
+/** False: the row's address is of the other family, or it names no port. */
+bool fromRow(bool v6, DatagramRows& rows, size_t row, Address& to, socklen_t& length) {
+  if (rows.port(row) <= 0 || rows.port(row) > MAX_PORT) return false;
+  const bool mapped = rows.word(row, 0) == 0 && rows.word(row, 1) == 0 && rows.word(row, 2) == 0xffff;
+  if (mapped == v6) return false;
+  const auto port = htons(static_cast<uint16_t>(rows.port(row)));
+  if (v6) {
+    to.v6 = sockaddr_in6{};
+    to.v6.sin6_family = AF_INET6;
+    to.v6.sin6_port = port;
+    uint32_t words[4];
+    for (size_t i = 0; i < 4; i++) words[i] = htonl(static_cast<uint32_t>(rows.word(row, i)));
+    memcpy(&to.v6.sin6_addr, words, sizeof words);
+    length = sizeof to.v6;
+    return true;
+  }
+  to.v4 = sockaddr_in{};
+  to.v4.sin_family = AF_INET;
+  to.v4.sin_port = port;
+  to.v4.sin_addr.s_addr = htonl(static_cast<uint32_t>(rows.word(row, 3)));
+  length = sizeof to.v4;
+  return true;
+}
+
+bool samePeer(DatagramRows& rows, size_t a, size_t b) {
+  return rows.port(a) == rows.port(b) && rows.word(a, 3) == rows.word(b, 3) && rows.word(a, 2) == rows.word(b, 2) &&
+         rows.word(a, 1) == rows.word(b, 1) && rows.word(a, 0) == rows.word(b, 0);
+}
+
+}  // namespace
+
+std::unique_ptr<Udp> Udp::open(const UdpRequest& request, Failure& failure) {
+  std::unique_ptr<Udp> udp(new Udp());
+  udp->v6 = request.family == 6;
+  udp->fd = ::socket(udp->v6 ? AF_INET6 : AF_INET, SOCK_DGRAM | SOCK_NONBLOCK | SOCK_CLOEXEC, 0);
+  if (udp->fd < 0) return fail(failure, "socket"), nullptr;
+  const int fd = udp->fd, on = 1;
+  if (udp->v6 && setsockopt(fd, IPPROTO_IPV6, IPV6_V6ONLY, &on, sizeof on) < 0) return fail(failure, "setsockopt", "v6only"), nullptr;
+  // ICMP errors, of unconnected sockets as well, with the destination they are about; and EPOLLPRI beside EPOLLERR, so that
+  // libuv does not take what is waiting there for a broken descriptor.
+  if (setsockopt(fd, udp->v6 ? IPPROTO_IPV6 : IPPROTO_IP, udp->v6 ? IPV6_RECVERR : IP_RECVERR, &on, sizeof on) < 0 ||
+      setsockopt(fd, SOL_SOCKET, SO_SELECT_ERR_QUEUE, &on, sizeof on) < 0) {
+    return fail(failure, "setsockopt", "recverr"), nullptr;
+  }
+  if (!request.device.empty()) {
+    if (request.device.size() >= IFNAMSIZ) return failure = {ENODEV, "setsockopt", "device"}, nullptr;
+    if (setsockopt(fd, SOL_SOCKET, SO_BINDTODEVICE, request.device.c_str(), static_cast<socklen_t>(request.device.size())) < 0) {
+      return fail(failure, "setsockopt", "device"), nullptr;
+    }
+  }
+  if (request.mark >= 0) {
+    const auto mark = static_cast<uint32_t>(request.mark);
+    if (setsockopt(fd, SOL_SOCKET, SO_MARK, &mark, sizeof mark) < 0) return fail(failure, "setsockopt", "mark"), nullptr;
+  }
+  const int buffers[2][2] = {{SO_RCVBUF, request.receiveBuffer}, {SO_SNDBUF, request.sendBuffer}};
+  for (const auto& [option, bytes] : buffers) {
+    if (bytes > 0 && setsockopt(fd, SOL_SOCKET, option, &bytes, sizeof bytes) < 0) return fail(failure, "setsockopt", "buffer"), nullptr;
+  }
+  if (request.gro) setsockopt(fd, SOL_UDP, UDP_GRO, &on, sizeof on);  // without it datagrams come one by one
+  const int none = 0;
+  if (request.gso && setsockopt(fd, SOL_UDP, UDP_SEGMENT, &none, sizeof none) == 0) udp->gsoLimit = MAX_TRAIN;
+  Address at;
+  socklen_t length = 0;
+  if (!request.address.empty() || request.port != 0) {
+    if (!parse(udp->v6, request.address, request.port, at, length)) return failure = {EINVAL, "bind", ""}, nullptr;
+    if (::bind(fd, &at.base, length) < 0) return fail(failure, "bind"), nullptr;
+  }
+  if (!request.peerAddress.empty()) {
+    if (!parse(udp->v6, request.peerAddress, request.peerPort, at, length)) return failure = {EINVAL, "connect", ""}, nullptr;
+    if (::connect(fd, &at.base, length) < 0) return fail(failure, "connect"), nullptr;
+    udp->connected = true;
+  }
+  return udp;
+}
+
+size_t Udp::receive(uint8_t* slab, size_t stride, DatagramRows& rows, size_t count) {
+  rows.status = OK;
+  rows.error = 0;
+  if (fd < 0) {
+    rows.status = GONE;
+    rows.error = EBADF;
+    return 0;
+  }
+  if (count > MESSAGES) count = MESSAGES;
+  mmsghdr messages[MESSAGES];
+  iovec vectors[MESSAGES];
+  Address from[MESSAGES];
+  Control control[MESSAGES];
+  for (size_t i = 0; i < count; i++) {
+    vectors[i] = {slab + i * stride, stride};
+    messages[i].msg_hdr = {&from[i], sizeof from[i], &vectors[i], 1, &control[i], sizeof control[i], 0};
+    messages[i].msg_len = 0;
+  }
+  int n;
+  // An ICMP error answers one call in place of datagrams; it waits in the error queue as well.
+  for (int attempt = 0; (n = ::recvmmsg(fd, messages, static_cast<unsigned>(count), MSG_DONTWAIT, nullptr)) < 0 && attempt < 8; attempt++) {
+    if (errno == EAGAIN || errno == EBADF || errno == EFAULT || errno == EINVAL) break;
+  }
+  if (n < 0) {
+    const bool fatal = errno == EBADF || errno == EFAULT || errno == EINVAL || errno == ENOTSOCK;
+    rows.status = fatal ? FAILED : BLOCKED;
+    if (fatal) rows.error = errno;
+    return 0;
+  }
+  for (size_t i = 0; i < static_cast<size_t>(n); i++) {
+    rows.start(i) = static_cast<int32_t>(i * stride);
+    rows.length(i) = static_cast<int32_t>(messages[i].msg_len);
+    rows.segment(i) = 0;
+    rows.failure(i) = messages[i].msg_hdr.msg_flags & MSG_TRUNC ? EMSGSIZE : 0;
+    msghdr& header = messages[i].msg_hdr;
+    for (cmsghdr* part = CMSG_FIRSTHDR(&header); part != nullptr; part = CMSG_NXTHDR(&header, part)) {
+      if (part->cmsg_level != SOL_UDP || part->cmsg_type != UDP_GRO) continue;
+      int size = 0;
+      memcpy(&size, CMSG_DATA(part), sizeof size);
+      if (size > 0 && static_cast<unsigned>(size) < messages[i].msg_len) rows.segment(i) = size;
+    }
+    toRow(from[i], rows, i);
+  }
+  return static_cast<size_t>(n);
+}
+
+struct Udp::Outgoing {
+  mmsghdr messages[MESSAGES];
+  iovec vectors[MESSAGES];
+  Address to[MESSAGES];
+  Control control[MESSAGES];
+  /** Rows in the message; the first is `row`. */
+  size_t row[MESSAGES];
+  size_t rows[MESSAGES];
+  size_t count = 0;
+};
+
+/** Messages out of rows; answers the row to go on with. Stops before a row that makes no sense. */
+size_t Udp::gather(const uint8_t* slab, size_t slabLength, DatagramRows& rows, size_t first, size_t count, Outgoing& out) {
+  const auto fits = [&](size_t row) {
+    const int64_t start = rows.start(row), length = rows.length(row);
+    return start >= 0 && length >= 0 && start + length <= static_cast<int64_t>(slabLength);
+  };
+  out.count = 0;
+  size_t row = first;
+  while (row < count && out.count < MESSAGES) {
+    const size_t m = out.count;
+    socklen_t addressLength = 0;
+    if (!fits(row) || (!connected && !fromRow(v6, rows, row, out.to[m], addressLength))) break;
+    const int size = rows.length(row);
+    size_t total = static_cast<size_t>(size), taken = 1;
+    // A train: datagrams that lie one behind the other, of one length but for the last, for one peer.
+    if (size > 0 && size <= gsoLimit) {
+      for (size_t next = row + 1; next < count && taken < MAX_SEGMENTS && fits(next); next++, taken++) {
+        const int more = rows.length(next);
+        if (more == 0 || more > size || rows.start(next) != rows.start(row) + static_cast<int32_t>(total)) break;
+        if (total + static_cast<size_t>(more) > MAX_TRAIN || (!connected && !samePeer(rows, row, next))) break;
+        total += static_cast<size_t>(more);
+        if (more < size) {
+          taken++;
+          break;
+        }
+      }
+    }
+    msghdr& header = out.messages[m].msg_hdr;
+    header = {};
+    out.vectors[m] = {const_cast<uint8_t*>(slab + rows.start(row)), total};
+    header.msg_iov = &out.vectors[m];
+    header.msg_iovlen = 1;
+    if (!connected) {
+      header.msg_name = &out.to[m];
+      header.msg_namelen = addressLength;
+    }
+    if (taken > 1) {
+      header.msg_control = &out.control[m];
+      header.msg_controllen = CMSG_SPACE(sizeof(uint16_t));
+      cmsghdr* part = CMSG_FIRSTHDR(&header);
+      part->cmsg_level = SOL_UDP;
+      part->cmsg_type = UDP_SEGMENT;
+      part->cmsg_len = CMSG_LEN(sizeof(uint16_t));
+      const auto segment = static_cast<uint16_t>(size);
+      memcpy(CMSG_DATA(part), &segment, sizeof segment);
+    }
+    out.row[m] = row;
+    out.rows[m] = taken;
+    out.count++;
+    row += taken;
+  }
+  return row;
+}
+
+size_t Udp::send(const uint8_t* slab, size_t slabLength, DatagramRows& rows, size_t first, size_t count) {
+  rows.status = OK;
+  rows.error = 0;
+  rows.refused = 0;
+  if (fd < 0) {
+    rows.status = GONE;
+    rows.error = EBADF;
+    return 0;
+  }
+  Outgoing out;
+  size_t row = first;
+  bool again = false;  // the first message of this round answered an error that may have been an older datagram's
+  while (row < count) {
+    gather(slab, slabLength, rows, row, count, out);
+    if (out.count == 0) {
+      rows.failure(row++) = EINVAL;
+      rows.refused++;
+      continue;
+    }
+    int n;
+    do n = ::sendmmsg(fd, out.messages, static_cast<unsigned>(out.count), MSG_DONTWAIT | MSG_NOSIGNAL);
+    while (n < 0 && errno == EINTR);
+    if (n > 0) {
+      const size_t last = static_cast<size_t>(n) - 1;
+      const size_t end = out.row[last] + out.rows[last];
+      for (; row < end; row++) rows.failure(row) = 0;
+      again = false;
+      continue;
+    }
+    const int error = n < 0 ? errno : EIO;
+    if (error == EAGAIN) {
+      rows.status = BLOCKED;
+      break;
+    }
+    if (error == EBADF || error == ENOTSOCK || error == EFAULT) {
+      rows.status = FAILED;
+      rows.error = error;
+      break;
+    }
+    if (!again) {  // an ICMP error of an earlier datagram: told once, by whatever call comes next
+      again = true;
+      continue;
+    }
+    again = false;
+    if (out.rows[0] > 1 && (error == EINVAL || error == EMSGSIZE || error == EIO)) {
+      // EIO: the way out cannot do it; else: trains must fit the path MTU, whereas single datagrams are cut into fragments.
+      gsoLimit = error == EIO ? 0 : rows.length(row) - 1;
+      continue;
+    }
+    for (const size_t end = row + out.rows[0]; row < end; row++) {
+      rows.failure(row) = error;
+      rows.refused++;
+    }
+  }
+  return row - first;
+}
+
+size_t Udp::reports(DatagramRows& rows, size_t count) {
+  rows.status = OK;
+  rows.error = 0;
+  size_t row = 0;
+  // Each call takes one out of the queue, so that this ends; what is left wakes the caller again.
+  for (size_t taken = 0; row < count && taken < 4 * MESSAGES && fd >= 0; taken++) {
+    char bytes[2048], control[512];  // an ICMP error quotes a packet of 1,280 bytes at most
+    Address to;
+    memset(&to, 0, sizeof to);
+    iovec vector = {bytes, sizeof bytes};
+    msghdr message{};
+    message.msg_name = &to;
+    message.msg_namelen = sizeof to;
+    message.msg_iov = &vector;
+    message.msg_iovlen = 1;
+    message.msg_control = control;
+    message.msg_controllen = sizeof control;
+    const ssize_t n = ::recvmsg(fd, &message, MSG_ERRQUEUE | MSG_DONTWAIT);
+    if (n < 0) {
+      rows.status = BLOCKED;
+      break;
+    }
+    for (cmsghdr* part = CMSG_FIRSTHDR(&message); part != nullptr; part = CMSG_NXTHDR(&message, part)) {
+      const bool ours = (part->cmsg_level == IPPROTO_IP && part->cmsg_type == IP_RECVERR) ||
+                        (part->cmsg_level == IPPROTO_IPV6 && part->cmsg_type == IPV6_RECVERR);
+      if (!ours || part->cmsg_len < CMSG_LEN(sizeof(sock_extended_err))) continue;
+      sock_extended_err error;
+      memcpy(&error, CMSG_DATA(part), sizeof error);
+      // What this machine itself refused was the answer of the send.
+      if (error.ee_origin != SO_EE_ORIGIN_ICMP && error.ee_origin != SO_EE_ORIGIN_ICMP6) continue;
+      rows.start(row) = 0;
+      rows.length(row) = static_cast<int32_t>(n);
+      rows.segment(row) = 0;
+      rows.failure(row) = static_cast<int32_t>(error.ee_errno);
+      toRow(to, rows, row);
+      row++;
+      break;
+    }
+  }
+  int pending = 0;  // the errno that goes with it, unless a call has already had it
+  socklen_t length = sizeof pending;
+  if (fd >= 0) getsockopt(fd, SOL_SOCKET, SO_ERROR, &pending, &length);
+  return row;
+}
+
+bool Udp::address(std::string& text, int& port) const {
+  Address at;
+  socklen_t length = sizeof at;
+  if (fd < 0 || getsockname(fd, &at.base, &length) < 0) return false;
+  char buffer[INET6_ADDRSTRLEN];
+  const void* bytes = v6 ? static_cast<const void*>(&at.v6.sin6_addr) : &at.v4.sin_addr;
+  if (inet_ntop(v6 ? AF_INET6 : AF_INET, bytes, buffer, sizeof buffer) == nullptr) return false;
+  text = buffer;
+  port = ntohs(v6 ? at.v6.sin6_port : at.v4.sin_port);
+  return true;
+}
+
+void Udp::close() {
+  if (fd >= 0) ::close(fd);
+  fd = -1;
+}
+
+}  // namespace tun

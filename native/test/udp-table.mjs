@@ -1,0 +1,68 @@
+// Owns: rows of datagrams for the tests: what packages/device/src/datagram-batch.ts is, written down a second time.
+
+export const OK = 0
+export const BLOCKED = 1
+export const GONE = 3
+const STRIDE = 65_600
+
+export class Table {
+  count = 0
+  used = 0
+
+  constructor(/** @type {number} */ capacity = 16) {
+    this.capacity = capacity
+    this.table = new Int32Array(8 + 9 * capacity)
+    this.slab = Buffer.alloc(Math.min(capacity, 16) * STRIDE)
+  }
+
+  column(/** @type {number} */ i) {
+    return this.table.subarray(8 + i * this.capacity, 8 + (i + 1) * this.capacity)
+  }
+
+  add(/** @type {Uint8Array} */ payload, /** @type {readonly number[]} */ words = [0, 0, 0, 0], port = 0) {
+    const row = this.count++
+    this.slab.set(payload, this.used)
+    for (const [i, value] of [this.used, payload.length, 0, ...words, port, -1].entries()) this.column(i)[row] = value
+    this.used += payload.length
+    return this
+  }
+
+  send(/** @type {import('../index.cjs').Udp} */ udp) {
+    return udp.send(this.slab, this.table, this.capacity, 0, this.count)
+  }
+
+  receive(/** @type {import('../index.cjs').Udp} */ udp) {
+    this.count = udp.receive(this.slab, STRIDE, this.table, this.capacity)
+    return this.count
+  }
+
+  reports(/** @type {import('../index.cjs').Udp} */ udp) {
+    const rows = udp.reports(this.table, this.capacity)
+    this.count += rows
+    return rows
+  }
+
+  get status() {
+    return this.table[0]
+  }
+
+  get refused() {
+    return this.table[2]
+  }
+
+  row(/** @type {number} */ row) {
+    const [start, length, segment, w0, w1, w2, w3, port, failure] = Array.from({ length: 9 }, (_, i) => this.column(i)[row])
+    return { start, length, segment, words: [w0, w1, w2, w3], port, failure }
+  }
+
+  /** What the rows received hold, trains cut into their datagrams. */
+  datagrams() {
+    const all = []
+    for (let row = 0; row < this.count; row++) {
+      const { start, length, segment } = this.row(row)
+      if (segment === 0) all.push(this.slab.subarray(start, start + length))
+      else for (let at = 0; at < length; at += segment) all.push(this.slab.subarray(start + at, start + Math.min(at + segment, length)))
+    }
+    return all
+  }
+}

@@ -1,0 +1,271 @@
+// Owns: UdpBatchSocket: what was sent in a turn goes to the kernel in one call after it (sendmmsg, trains by UDP_SEGMENT), and one call takes
+// what has come (recvmmsg, trains by UDP_GRO). An open socket that is idle holds no buffer. Read udp(7); native/src/udp_linux.cc.
+
+import { getSystemErrorName } from 'node:util'
+import { type NativeError, openUdp as openNative, type Udp } from '@tun/native'
+import { BLOCKED, OK } from '@tun/stack'
+import { type DatagramBatch, RECEIVE_STRIDE, receiveBatch, sendBatch } from './datagram-batch.js'
+import { UdpPeer } from './udp-peer.js'
+import type { UdpHandlers, UdpSocket, UdpSocketOptions } from './udp-socket.js'
+
+const READABLE = 1
+const WRITABLE = 2
+const REPORTS = 8
+/** Calls of one wake-up: the other sockets wait meanwhile. */
+const MAX_ROUNDS = 8
+const MAX_QUEUED = 1 << 20 // bytes
+/** What a datagram in the queue costs besides its bytes, at the least. */
+const LEAST_COST = 256
+/** Bytes of payload: 65,535 less the UDP header, and IPv4's. */
+const LARGEST = { 4: 65_507, 6: 65_527 } as const
+
+export class UdpBatchSocket<Peer extends UdpPeer = UdpPeer> implements UdpSocket<Peer> {
+  readonly family: 4 | 6
+  queued = 0
+  private readonly native: Udp
+  private readonly handlers: UdpHandlers<Peer>
+  private readonly maxQueued: number
+  // The queue, [head, length) of three arrays.
+  private readonly payloads: Uint8Array[] = []
+  private readonly headers: (Uint8Array | null)[] = []
+  private readonly peers: (Peer | null)[] = []
+  private head = 0
+  private isScheduled = false
+  private isFlushing = false
+  /** The kernel's queue is full: wait for writable. */
+  private isBlocked = false
+  private isClosed = false
+  /** Of the last datagram received. */
+  private source = new UdpPeer(0, 0, 0, 0, 0)
+
+  /** Throws a system error, `code` an errno. */
+  constructor(options: UdpSocketOptions, handlers: UdpHandlers<Peer>) {
+    const { family, localAddress, localPort, peer, device, mark, receiveBuffer, sendBuffer, offload = true } = options
+    this.family = family
+    this.handlers = handlers
+    this.maxQueued = options.maxQueued ?? MAX_QUEUED
+    const [peerAddress, peerPort] = [peer?.address, peer?.port]
+    const buffers = { receiveBuffer, sendBuffer, gro: offload, gso: offload }
+    try {
+      this.native = openNative({ family, address: localAddress, port: localPort, peerAddress, peerPort, device, mark, ...buffers })
+    } catch (cause) {
+      throw openError(cause as NativeError, options)
+    }
+    try {
+      this.native.watch(READABLE, this.ready)
+    } catch (cause) {
+      this.native.close()
+      throw openError(cause as NativeError, options)
+    }
+  }
+
+  send(payload: Uint8Array, peer: Peer | null, header: Uint8Array | null = null): boolean {
+    const bytes = payload.length + (header === null ? 0 : header.length)
+    const cost = Math.max(bytes, LEAST_COST)
+    if (this.isClosed || bytes > LARGEST[this.family] || this.queued + cost > this.maxQueued) return false
+    this.queued += cost
+    this.payloads.push(payload)
+    this.headers.push(header)
+    this.peers.push(peer)
+    if (this.isBlocked || this.isFlushing) return true
+    if (this.payloads.length - this.head >= sendBatch().capacity) this.flush()
+    else if (!this.isScheduled) {
+      this.isScheduled = true
+      flushLater(this)
+    }
+    return true
+  }
+
+  address(): { address: string; port: number } | undefined {
+    const at = this.native.address()
+    return at && { address: at[0], port: at[1] }
+  }
+
+  ref(): void {
+    this.native.ref()
+  }
+
+  unref(): void {
+    this.native.unref()
+  }
+
+  close(): void {
+    if (this.isClosed) return
+    this.isClosed = true
+    this.native.close()
+    this.clear()
+  }
+
+  /** Sends what is queued now, without waiting for the end of the turn. */
+  flush(): void {
+    this.isScheduled = false
+    if (this.isFlushing) return
+    this.isFlushing = true
+    try {
+      while (!this.isClosed && !this.isBlocked && this.head < this.payloads.length) this.sendSome()
+    } finally {
+      this.isFlushing = false
+    }
+    if (!this.isBlocked) this.clear()
+  }
+
+  private sendSome(): void {
+    const tx = sendBatch()
+    const rows = this.fill(tx)
+    const first = this.head
+    const done = this.native.send(tx.bytes, tx.table, tx.capacity, 0, rows)
+    const { status, errno } = tx
+    const refused = tx.refused === 0 || this.handlers.refused === undefined ? null : this.refusedRows(tx, first, done)
+    for (let row = 0; row < done; row++) this.queued -= Math.max(tx.length[row], LEAST_COST)
+    this.head = first + done
+    if (status === BLOCKED) this.block()
+    if (status !== OK && status !== BLOCKED) return this.fail('sendmmsg', errno)
+    // Last of all: these may send and close.
+    if (refused) for (const [code, payload, peer] of refused) if (!this.isClosed) this.handlers.refused?.(code, payload, peer)
+  }
+
+  private fill(tx: DatagramBatch): number {
+    const { bytes } = tx
+    let used = 0
+    let row = 0
+    for (let i = this.head; i < this.payloads.length && row < tx.capacity; i++, row++) {
+      const payload = this.payloads[i]
+      const header = this.headers[i]
+      const peer = this.peers[i]
+      const headerLength = header === null ? 0 : header.length
+      const length = headerLength + payload.length
+      if (used + length > bytes.length) break
+      tx.start[row] = used
+      tx.length[row] = length
+      tx.failure[row] = 0
+      if (header !== null) bytes.set(header, used)
+      bytes.set(payload, used + headerLength)
+      used += length
+      tx.port[row] = peer === null ? 0 : peer.port
+      if (peer === null) continue
+      tx.w0[row] = peer.w0
+      tx.w1[row] = peer.w1
+      tx.w2[row] = peer.w2
+      tx.w3[row] = peer.w3
+    }
+    return row
+  }
+
+  private refusedRows(tx: DatagramBatch, first: number, done: number): [code: string, payload: Uint8Array, peer: Peer | null][] {
+    const rows: [string, Uint8Array, Peer | null][] = []
+    for (let row = 0; row < done; row++) {
+      if (tx.failure[row] !== 0) rows.push([getSystemErrorName(-tx.failure[row]), this.payloads[first + row], this.peers[first + row]])
+    }
+    return rows
+  }
+
+  /** What is sent already must not be held while the rest waits. */
+  private block(): void {
+    this.isBlocked = true
+    for (const column of [this.payloads, this.headers, this.peers]) column.splice(0, this.head)
+    this.head = 0
+    this.native.watch(READABLE | WRITABLE, this.ready)
+  }
+
+  private clear(): void {
+    this.payloads.length = 0
+    this.headers.length = 0
+    this.peers.length = 0
+    this.head = 0
+    this.queued = 0
+  }
+
+  private readonly ready = (events: number): void => {
+    if (events & WRITABLE && this.isBlocked) {
+      this.isBlocked = false
+      this.native.watch(READABLE, this.ready)
+      this.flush()
+    }
+    if (events & REPORTS && !this.isClosed) this.tellReports()
+    if (events & READABLE) this.receive()
+  }
+
+  private receive(): void {
+    const rx = receiveBatch()
+    for (let round = 0; round < MAX_ROUNDS && !this.isClosed; round++) {
+      const rows = this.native.receive(rx.bytes, RECEIVE_STRIDE, rx.table, rx.capacity)
+      if (rows === 0) {
+        if (rx.status !== OK && rx.status !== BLOCKED) this.fail('recvmmsg', rx.errno)
+        return
+      }
+      for (let row = 0; row < rows && !this.isClosed; row++) if (rx.failure[row] === 0) this.deliver(rx, row)
+      if (rows < rx.capacity) return
+    }
+  }
+
+  private deliver(rx: DatagramBatch, row: number): void {
+    const { bytes } = rx
+    const from = this.peerOf(rx, row)
+    const segment = rx.segment[row]
+    let at = rx.start[row]
+    const end = at + rx.length[row]
+    if (segment === 0) return this.handlers.datagram(bytes, at, end, from)
+    for (; at < end && !this.isClosed; at += segment) this.handlers.datagram(bytes, at, Math.min(at + segment, end), from)
+  }
+
+  private peerOf(rx: DatagramBatch, row: number): UdpPeer {
+    const last = this.source
+    const { w0, w1, w2, w3, port } = rx
+    const same = last.w3 === w3[row] && last.port === port[row] && last.w2 === w2[row] && last.w1 === w1[row] && last.w0 === w0[row]
+    if (!same) this.source = new UdpPeer(w0[row], w1[row], w2[row], w3[row], port[row])
+    return this.source
+  }
+
+  private tellReports(): void {
+    const rx: DatagramBatch = receiveBatch()
+    const rows = this.native.reports(rx.table, rx.capacity)
+    if (this.handlers.unreachable === undefined) return
+    for (let row = 0; row < rows && !this.isClosed; row++) {
+      const peer = new UdpPeer(rx.w0[row], rx.w1[row], rx.w2[row], rx.w3[row], rx.port[row])
+      this.handlers.unreachable(getSystemErrorName(-rx.failure[row]), peer, rx.length[row])
+    }
+  }
+
+  private fail(syscall: string, errno: number): void {
+    if (this.isClosed) return
+    this.close()
+    const code = getSystemErrorName(-errno)
+    this.handlers.error(Object.assign(new Error(`${syscall} ${code}`), { code, errno: -errno, syscall }))
+  }
+}
+
+/** Sockets that have something to send once the turn is over. */
+let waiting: Flushing[] = []
+
+interface Flushing {
+  flush(): void
+}
+
+function flushLater(socket: Flushing): void {
+  if (waiting.push(socket) === 1) process.nextTick(flushAll)
+}
+
+function flushAll(): void {
+  const sockets = waiting
+  waiting = []
+  let i = 0
+  try {
+    while (i < sockets.length) sockets[i++].flush()
+  } finally {
+    for (; i < sockets.length; i++) flushLater(sockets[i]) // a handler threw
+  }
+}
+
+function openError(cause: NativeError, options: UdpSocketOptions): Error {
+  const { code, errno, syscall, detail } = cause
+  if (typeof code !== 'string' || typeof errno !== 'number') return cause
+  const { localAddress = '', localPort = 0, peer, device, mark } = options
+  const what: Record<string, string> = {
+    bind: `${localAddress}:${localPort}`,
+    connect: `${peer?.address}:${peer?.port}`,
+    device: `SO_BINDTODEVICE ${device}`,
+    mark: `SO_MARK ${mark}: needs CAP_NET_ADMIN`,
+  }
+  const words = what[detail ?? syscall] ?? detail ?? ''
+  return Object.assign(new Error(`${syscall} ${code} ${words}`.trim(), { cause }), { code, errno, syscall })
+}

@@ -1,0 +1,131 @@
+// What holds for both implementations of a UdpSocket, over loopback; no root needed. The batch socket's own: native/test/udp.test.ts.
+
+import { setTimeout as sleep } from 'node:timers/promises'
+import { hasUdp } from '@tun/native'
+import { afterEach, describe, expect, test } from 'vitest'
+import { UdpBatchSocket } from './udp-batch-socket.js'
+import { UdpDgramSocket } from './udp-dgram-socket.js'
+import { UdpPeer } from './udp-peer.js'
+import type { UdpHandlers, UdpSocket, UdpSocketOptions } from './udp-socket.js'
+
+const LOOPBACK = { 4: '127.0.0.1', 6: '::1' } as const
+const opened: UdpSocket[] = []
+afterEach(() => {
+  for (const socket of opened.splice(0)) socket.close()
+})
+
+const implementations = [['UdpDgramSocket', UdpDgramSocket], ...(hasUdp() ? [['UdpBatchSocket', UdpBatchSocket] as const] : [])] as const
+
+describe.each(implementations)('%s', (_, Implementation) => {
+  function open(options: UdpSocketOptions, handlers: Partial<UdpHandlers> = {}) {
+    const got: { payload: Buffer; from: UdpPeer }[] = []
+    let wake = () => {}
+    const socket = new Implementation(options, {
+      datagram: (bytes, start, end, from) => {
+        got.push({ payload: Buffer.from(bytes.subarray(start, end)), from })
+        wake()
+      },
+      error: error => {
+        throw error
+      },
+      ...handlers,
+    })
+    opened.push(socket)
+    const next = async () => {
+      while (got.length === 0) await new Promise<void>(resolve => (wake = resolve))
+      return got.shift()!
+    }
+    return { socket, next, got }
+  }
+
+  const peerOf = (socket: UdpSocket) => {
+    const { address, port } = socket.address()!
+    return UdpPeer.parse(address, port)!
+  }
+
+  test.each([4, 6] as const)('IPv%i: from nothing to the largest datagram, both ways, with its source', async family => {
+    const a = open({ family, localAddress: LOOPBACK[family], receiveBuffer: 1 << 20 })
+    const b = open({ family, localAddress: LOOPBACK[family], receiveBuffer: 1 << 20 })
+    for (const size of [0, 1, 1472, 9000, 65_507]) {
+      const payload = Buffer.alloc(size, size)
+      expect(a.socket.send(payload, peerOf(b.socket))).toBe(true)
+      const there = await b.next()
+      expect(there.payload.equals(payload)).toBe(true)
+      expect(there.from).toMatchObject({ address: LOOPBACK[family], port: a.socket.address()!.port, family })
+      b.socket.send(there.payload, there.from)
+      expect((await a.next()).payload.equals(payload)).toBe(true)
+    }
+    expect(a.socket.send(Buffer.alloc(70_000), peerOf(b.socket))).toBe(false)
+  })
+
+  test('header and payload are one datagram; datagrams of a turn keep their order', async () => {
+    const a = open({ family: 4 })
+    const b = open({ family: 4, localAddress: '127.0.0.1', receiveBuffer: 1 << 20 })
+    const to = peerOf(b.socket)
+    for (let i = 0; i < 40; i++) a.socket.send(Buffer.from(`${i}`), to, Buffer.from('h'))
+    const all: string[] = []
+    while (all.length < 40) all.push((await b.next()).payload.toString())
+    expect(all).toEqual(Array.from({ length: 40 }, (_, i) => `h${i}`))
+  })
+
+  test('a connected one sends there and hears nobody else', async () => {
+    const [b, stranger] = [open({ family: 4, localAddress: '127.0.0.1' }), open({ family: 4, localAddress: '127.0.0.1' })]
+    const a = open({ family: 4, peer: b.socket.address()! })
+    a.socket.send(Buffer.from('to b'), null)
+    const { from } = await b.next()
+    const evil = UdpPeer.parse('127.0.0.1', from.port)!
+    stranger.socket.send(Buffer.from('evil'), evil)
+    await sleep(20)
+    b.socket.send(Buffer.from('good'), evil)
+    expect((await a.next()).payload.toString()).toBe('good')
+  })
+
+  test('what the kernel refuses is told with its errno and peer, and disturbs no other datagram', async () => {
+    const refused: unknown[] = []
+    const a = open({ family: 4 }, { refused: (code, payload, peer) => void refused.push([code, payload.toString(), peer?.address]) })
+    const b = open({ family: 4, localAddress: '127.0.0.1' })
+    a.socket.send(Buffer.from('lost'), UdpPeer.parse('255.255.255.255', 9)) // a broadcast: EACCES, like a way that is none
+    a.socket.send(Buffer.from('fine'), peerOf(b.socket))
+    expect((await b.next()).payload.toString()).toBe('fine')
+    expect(refused).toEqual([['EACCES', 'lost', '255.255.255.255']])
+    expect(a.socket.queued).toBe(0)
+  })
+
+  test('its queue is bounded in bytes, and small datagrams are charged for what they cost', () => {
+    const { socket } = open({ family: 4, maxQueued: 1000 })
+    const to = UdpPeer.parse('127.0.0.1', 9)
+    expect(socket.send(Buffer.alloc(1001), to)).toBe(false)
+    if (Implementation === UdpDgramSocket) return // whose queue libuv has emptied already
+    expect([1, 2, 3, 4].map(n => socket.send(Buffer.alloc(n), to))).toEqual([true, true, true, false])
+    expect(socket.queued).toBe(768)
+  })
+
+  test('closing is idempotent, also in its own handler, and afterwards nothing is sent or heard', async () => {
+    const b = open({ family: 4, localAddress: '127.0.0.1' })
+    let heard = 0
+    const datagram = () => {
+      heard++
+      closing.socket.close()
+    }
+    const closing = open({ family: 4, localAddress: '127.0.0.1' }, { datagram })
+    const to = peerOf(closing.socket)
+    for (let i = 0; i < 20; i++) b.socket.send(Buffer.from('x'), to)
+    await sleep(50)
+    closing.socket.close()
+    expect(heard).toBe(1)
+    expect(closing.socket.address()).toBeUndefined()
+    expect(closing.socket.send(Buffer.from('x'), to)).toBe(false)
+  })
+
+  test('an address which is not ours is the kernel’s error, thrown', () => {
+    expect(() => open({ family: 4, localAddress: '203.0.113.1' })).toThrow(
+      expect.objectContaining({ code: 'EADDRNOTAVAIL', syscall: 'bind' }),
+    )
+  })
+})
+
+test('a peer is words and text; a zone is cut off', () => {
+  expect(UdpPeer.parse('10.1.2.3', 53)).toMatchObject({ w2: 0xffff, w3: 0x0a010203, address: '10.1.2.3', family: 4 })
+  expect(UdpPeer.parse('fe80::1%eth0', 53)).toMatchObject({ address: 'fe80::1', family: 6 })
+  expect(UdpPeer.parse('nowhere', 53)).toBeNull()
+})
