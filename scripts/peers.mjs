@@ -19,6 +19,7 @@ export const PEERS = [
   { name: 'nginx', binary: 'nginx', package: 'nginx-light', version: ['-v'], for: 'a web server', used: true },
   { name: 'git', binary: 'git', package: 'git', version: ['--version'], for: 'a clone over HTTP', used: true },
   { name: 'danted', binary: 'danted', package: 'dante-server', version: ['-v'], for: 'a SOCKS5 server with UDP', used: true },
+  { name: 'ss-server', binary: 'ss-server', package: 'shadowsocks-libev', version: ['-h'], for: 'a Shadowsocks server', used: true },
   { name: 'unbound', binary: 'unbound', package: 'unbound', version: ['-V'], for: 'a name server behind the proxy', used: true },
   { name: 'openssl', binary: 'openssl', package: 'openssl', version: ['version'], for: 'certificates of a name server', used: true },
   {

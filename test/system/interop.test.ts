@@ -198,6 +198,7 @@ for (const [way, config] of [
       expect(said).not.toContain('No NAT!') // then it would not have been us
       expect(said).toContain('NAT with Endpoint Independent Mapping!')
       expect(said).toContain('NAT with Endpoint Independent Filtering!')
+      figure(`${way}, STUN`, said.match(/Endpoint Independent \w+(?=!)/g)!.join(', '))
     })
 
     it('the proxy runs on, and nothing made it complain', () => {

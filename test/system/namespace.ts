@@ -19,6 +19,7 @@ export const SERVER4 = '203.0.113.10'
 export const SERVER6 = '2001:db8:1::10'
 /** The server's end of the wire: what a proxy server listens on. */
 export const HOP4 = '10.86.0.1'
+export const HOP6 = 'fd00:86::1'
 /** The servers' nameserver, where there is one. */
 export const DNS4 = '203.0.113.53'
 /** The only nameserver of the applications: an address nobody has, behind the TUN. */
@@ -50,9 +51,9 @@ export class Scene {
     chmodSync(this.lab.directory, 0o711) // servers drop their rights, and applications are nobody
     this.apps = this.lab.namespace('apps', { resolver: RESOLVER })
     this.servers = this.lab.namespace('servers', { resolver: DNS4 })
-    this.lab.wire(this.apps, ['10.86.0.2/24', 'fd00:86::2/64'], this.servers, [`${HOP4}/24`, 'fd00:86::1/64'])
+    this.lab.wire(this.apps, ['10.86.0.2/24', 'fd00:86::2/64'], this.servers, [`${HOP4}/24`, `${HOP6}/64`])
     this.apps.ip('route', 'add', 'default', 'via', HOP4)
-    this.apps.ip('-6', 'route', 'add', 'default', 'via', 'fd00:86::1')
+    this.apps.ip('-6', 'route', 'add', 'default', 'via', HOP6)
     this.servers.address(`${SERVER4}/32`, 'lo')
     this.servers.address(`${SERVER6}/128`, 'lo')
   }

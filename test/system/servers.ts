@@ -1,21 +1,30 @@
 // Owns: the servers of others that system tests talk to, each with the configuration that the tests rely on. They run in a scene's
-// servers namespace and end with it. Read nginx(8), unbound.conf(5), danted.conf(5), turnserver(1).
+// servers namespace and end with it. Read nginx(8), unbound.conf(5), danted.conf(5), turnserver(1),
+// ss-server(1).
 
 import { mkdirSync, writeFileSync } from 'node:fs'
 import { join } from 'node:path'
+import type { Program } from '../../scripts/lab/lab.mjs'
 import { findBinary } from '../../scripts/peers.mjs'
-import { DNS4, HOP4, type Scene, SERVER4, SERVER6 } from './namespace.js'
+import { DNS4, HOP4, HOP6, type Scene, SERVER4, SERVER6 } from './namespace.js'
 
 export const SOCKS_PORT = 1080
+/** The password of every Shadowsocks server. */
+export const SS_PASSWORD = 'correct horse'
+/** The longest datagram that ss-server carries: it counts on an Ethernet. */
+export const SS_LARGEST = 1390
 /** The second address of the STUN server. */
 export const SECOND4 = '203.0.113.11'
 
+/** Two names of the same machine for each way that the proxy of udp-sources.test.ts can take. */
+export const TWINS = (way: string) => [`one.${way}.test`, `two.${way}.test`]
 /** What unbound knows: NAME → records of its zone. */
 const ZONE = [
   `web.test. 60 IN A ${SERVER4}`,
   `web.test. 60 IN AAAA ${SERVER6}`,
   'web.test. 60 IN MX 10 mail.web.test.',
   'text.test. 60 IN TXT "from unbound"',
+  ...['direct', 'dante', 'ss'].flatMap(TWINS).map(name => `${name}. 60 IN A ${SERVER4}`),
   ...Array.from({ length: 40 }, (_, i) => `many.test. 60 IN TXT "${String(i).padStart(2, '0')}${'x'.repeat(60)}"`),
 ]
 
@@ -71,6 +80,18 @@ socks pass { from: 0/0 to: 0/0
   command: bindreply udpreply }
 `
   await start(scene, 'danted', 'danted.conf', text, path => ['-f', path, '-p', scene.file('danted.pid')], SOCKS_PORT)
+}
+
+/** A Shadowsocks server, TCP and UDP, full cone. It speaks from the wire's addresses: to each address of its own machine from another. */
+export async function startShadowsocks(scene: Scene, port: number, cipher: string): Promise<Program> {
+  const local = { local_ipv4_address: HOP4, local_ipv6_address: HOP6 }
+  const config = { server: [HOP4], server_port: port, password: SS_PASSWORD, method: cipher, timeout: 60, mode: 'tcp_and_udp', ...local }
+  const path = scene.file(`ss-${port}.json`)
+  writeFileSync(path, JSON.stringify(config))
+  const program = scene.servers.start(binary('ss-server'), ['-c', path, '-u', '-v'])
+  await scene.servers.listening(port)
+  await scene.servers.listening(port, { udp: true })
+  return program
 }
 
 /** A STUN server with two addresses and two ports, as RFC 5780 wants it. */

@@ -61,7 +61,18 @@ describe('a bad file', () => {
     [
       'an unknown proxy type',
       GOOD.replace('socks5', 'nosuchtype'),
-      "config.yaml:15:22: proxies[0].type: unknown proxy type 'nosuchtype' (supported: socks5, direct, reject)",
+      "config.yaml:15:22: proxies[0].type: unknown proxy type 'nosuchtype' (supported: socks5, ss, direct, reject)",
+    ],
+    [
+      'a cipher that is none',
+      GOOD.replace('socks5', 'ss').replace('udp: true', 'cipher: aes-512-gcm, password: pw'),
+      "config.yaml:15:65: proxies[0].cipher: unknown cipher 'aes-512-gcm' " +
+        "(supported: aes-128-gcm, aes-192-gcm, aes-256-gcm, chacha20-ietf-poly1305): did you mean 'aes-128-gcm'?",
+    ],
+    [
+      'a proxy without its password',
+      GOOD.replace('socks5', 'ss').replace('udp: true', 'cipher: aes-128-gcm'),
+      'config.yaml:15:5: proxies[0]: password must be a text: write the one of the server',
     ],
     ['a rule for nobody', GOOD.replace('MATCH,s5', 'MATCH,s6'), "config.yaml:18:5: rules[1]: there is no proxy 's6': did you mean 's5'?"],
     [

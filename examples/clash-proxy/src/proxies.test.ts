@@ -3,7 +3,10 @@ import { describe, expect, test } from 'vitest'
 import { Problems } from './problems.js'
 import { readGroups, readProxies } from './proxies.js'
 
-const direct: Outbound = { dial: () => Promise.reject(new Error('not here')) }
+const nowhere = () => Promise.reject(new Error('not here'))
+const direct: Outbound = { dial: nowhere, associate: nowhere }
+const SS = { name: 'ss', type: 'ss', server: '10.99.0.2', port: 8388, cipher: 'aes-256-gcm', password: 'pw', udp: true }
+const SS_CIPHERS = 'supported: aes-128-gcm, aes-192-gcm, aes-256-gcm, chacha20-ietf-poly1305'
 const S5 = { name: 's5', type: 'socks5', server: '10.99.0.2', port: 1080, udp: true }
 
 function read(proxies: unknown, groups?: unknown) {
@@ -32,9 +35,9 @@ describe('proxies', () => {
   })
 
   test.each([
-    [{ ...S5, type: 'nosuchtype' }, "0.type: unknown proxy type 'nosuchtype' (supported: socks5, direct, reject)"],
-    [{ ...S5, type: 'Socks5' }, "0.type: unknown proxy type 'Socks5' (supported: socks5, direct, reject): did you mean 'socks5'?"],
-    [{ name: 'x' }, "0: proxy 'x' has no type (supported: socks5, direct, reject)"],
+    [{ ...S5, type: 'nosuchtype' }, "0.type: unknown proxy type 'nosuchtype' (supported: socks5, ss, direct, reject)"],
+    [{ ...S5, type: 'Socks5' }, "0.type: unknown proxy type 'Socks5' (supported: socks5, ss, direct, reject): did you mean 'socks5'?"],
+    [{ name: 'x' }, "0: proxy 'x' has no type (supported: socks5, ss, direct, reject)"],
     [{ ...S5, name: undefined }, '0.name: name must be a text'],
     [{ ...S5, name: 'DIRECT' }, "0.name: the name 'DIRECT' is taken"],
     [{ ...S5, port: 99_999_999 }, '0.port: port must be a number from 1 to 65535, got 99999999'],
@@ -44,9 +47,36 @@ describe('proxies', () => {
     [{ ...S5, username: ['a'] }, '0.username: username must be a text'],
     [{ ...S5, tls: true }, '0.tls: not supported yet for a socks5 proxy'],
     [{ ...S5, username: 'x'.repeat(256) }, '0: a SOCKS5 user name has 1 to 255 bytes and a password at most 255 (RFC 1929)'],
+    [{ ...S5, 'dialer-proxy': 'x' }, '0.dialer-proxy: not supported yet for a socks5 proxy'],
+    [{ ...SS, cipher: 'aes-256-gmc' }, `0.cipher: unknown cipher 'aes-256-gmc' (${SS_CIPHERS}): did you mean 'aes-256-gcm'?`],
+    [{ ...SS, cipher: 7 }, `0.cipher: cipher must be a text (${SS_CIPHERS})`],
+    [{ name: 'ss', type: 'ss', server: 'h', port: 1, password: 'pw' }, `0: cipher must be a text (${SS_CIPHERS})`],
+    [{ name: 'ss', type: 'ss', server: 'h', port: 1, cipher: 'aes-128-gcm' }, '0: password must be a text: write the one of the server'],
+    [{ ...SS, password: '' }, '0.password: password must be a text: write the one of the server'],
+    [{ ...SS, password: ['pw'] }, '0.password: password must be a text: write the one of the server'],
+    [{ ...SS, port: 0 }, '0.port: port must be a number from 1 to 65535, got 0'],
+    [{ ...SS, plugin: 'obfs' }, '0.plugin: not supported yet for an ss proxy'],
+    [{ ...SS, 'udp-over-tcp': true }, '0.udp-over-tcp: not supported yet for an ss proxy'],
     ['s5', "0: expected a map with name and type, got 's5'"],
   ])('%j is an error', (entry, message) => {
     expect(read([entry]).errors).toEqual([message])
+  })
+
+  test('an ss entry is an outbound, for datagrams only with `udp: true`; ciphers in any case, passwords of digits', () => {
+    const entries = [SS, { ...SS, name: 'tcp', udp: undefined, cipher: 'AES-128-GCM' }, { ...SS, name: 'digits', password: 123456 }]
+    const { targets, errors, warnings } = read(entries)
+    expect([errors, warnings]).toEqual([[], []])
+    expect(entries.map(({ name }) => typeof targets.get(name)?.outbound?.dial)).toEqual(['function', 'function', 'function'])
+    expect(entries.map(({ name }) => typeof targets.get(name)?.outbound?.associate)).toEqual(['function', 'undefined', 'function'])
+  })
+
+  test('a cipher of mihomo which is not spoken yet warns, and what would use it is refused, not leaked', () => {
+    const { targets, errors, warnings } = read([{ ...SS, cipher: '2022-blake3-aes-128-gcm' }])
+    expect(errors).toEqual([])
+    expect(warnings).toEqual([
+      `0.cipher: cipher '2022-blake3-aes-128-gcm' is not acted on yet (${SS_CIPHERS}): connections through 'ss' are refused`,
+    ])
+    expect(targets.get('ss')).toEqual({ name: 'ss', outbound: undefined, reject: 'refused' })
   })
 
   test('two of one name, and no list at all, are errors', () => {
@@ -58,15 +88,19 @@ describe('proxies', () => {
     const { targets, errors, warnings } = read([{ name: 'x', type: 'vmess' }])
     expect(errors).toEqual([])
     expect(warnings).toEqual([
-      "0.type: proxy type 'vmess' is not acted on yet (supported: socks5, direct, reject): connections through 'x' are refused",
+      "0.type: proxy type 'vmess' is not acted on yet (supported: socks5, ss, direct, reject): connections through 'x' are refused",
     ])
     expect(targets.get('x')).toEqual({ name: 'x', outbound: undefined, reject: 'refused' })
   })
 
-  test('keys of a socks5 entry: a known one warns if it asks for something, an unknown one always', () => {
+  test('keys of an entry: a known one warns if it asks for something, an unknown one always', () => {
     expect(read([{ ...S5, tfo: true, tls: false, usrname: 'a' }]).warnings).toEqual([
       '0.tfo: known to Clash/mihomo, not acted on yet',
       "0.usrname: unknown key: did you mean 'username'?",
+    ])
+    expect(read([{ ...SS, smux: { enabled: true }, plugin: '', tls: true }]).warnings).toEqual([
+      '0.smux: known to Clash/mihomo, not acted on yet',
+      '0.tls: unknown key',
     ])
   })
 })

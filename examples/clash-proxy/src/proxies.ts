@@ -2,6 +2,8 @@
 
 import { type Lookup, type Outbound, socks5 } from '@tun/inbound'
 import { didYouMean, type Path, type Problems } from './problems.js'
+import { CIPHER_NAMES, findCipher } from './shadowsocks/cipher.js'
+import { shadowsocks } from './shadowsocks/shadowsocks.js'
 
 export type RejectReason = 'refused' | 'host-unreachable' | 'net-unreachable' | 'prohibited' | 'drop'
 
@@ -20,19 +22,42 @@ export interface ProxyNeeds {
 
 export type Targets = ReadonlyMap<string, Target>
 
-const SUPPORTED = ['socks5', 'direct', 'reject']
+const SUPPORTED = ['socks5', 'ss', 'direct', 'reject']
 /** mihomo's other types: a configuration that has them runs, and what would go through them is refused, not leaked. */
 const KNOWN = new Set(
-  'http ss ssr snell vmess vless trojan hysteria hysteria2 wireguard tuic ssh mieru anytls sudoku masque trusttunnel dns rematch'.split(
-    ' ',
-  ),
+  'http ssr snell vmess vless trojan hysteria hysteria2 wireguard tuic ssh mieru anytls sudoku masque trusttunnel dns rematch'.split(' '),
 )
-/** Fields of a socks5 entry that mihomo knows. Those with false change nothing here yet. */
-const SOCKS5_FIELDS: Record<string, boolean> = {
-  ...{ name: true, type: true, server: true, port: true, username: true, password: true, udp: true },
-  ...{ tls: false, fingerprint: false, 'skip-cert-verify': false, 'ip-version': false, 'interface-name': false, 'routing-mark': false },
-  ...{ tfo: false, mptcp: false, 'dialer-proxy': false, certificate: false, 'private-key': false },
+/** mihomo's other ciphers of `ss`: the same. */
+const KNOWN_CIPHERS = new Set([
+  ...['2022-blake3-aes-128-gcm', '2022-blake3-aes-256-gcm', '2022-blake3-chacha20-poly1305', 'xchacha20-ietf-poly1305'],
+  ...['aes-128-ccm', 'aes-192-ccm', 'aes-256-ccm', 'aes-128-gcm-siv', 'aes-256-gcm-siv', 'chacha8-ietf-poly1305', 'xchacha8-ietf-poly1305'],
+  ...['aes-128-ctr', 'aes-192-ctr', 'aes-256-ctr', 'aes-128-cfb', 'aes-192-cfb', 'aes-256-cfb'],
+  ...['chacha20', 'chacha20-ietf', 'xchacha20', 'rc4-md5', 'none'],
+])
+/** Fields of an entry that mihomo knows. Those with false change nothing here yet. */
+const COMMON_FIELDS: Record<string, boolean> = {
+  ...{ name: true, type: true, server: true, port: true, password: true, udp: true },
+  ...{ 'ip-version': false, 'interface-name': false, 'routing-mark': false, tfo: false, mptcp: false, 'dialer-proxy': false },
 }
+const FIELDS: Record<'socks5' | 'ss', Record<string, boolean>> = {
+  socks5: {
+    ...{ ...COMMON_FIELDS, username: true },
+    ...{ tls: false, fingerprint: false, 'skip-cert-verify': false, certificate: false, 'private-key': false },
+  },
+  ss: {
+    ...{ ...COMMON_FIELDS, cipher: true },
+    ...{
+      plugin: false,
+      'plugin-opts': false,
+      'client-fingerprint': false,
+      'udp-over-tcp': false,
+      'udp-over-tcp-version': false,
+      smux: false,
+    },
+  },
+}
+/** Without these a connection would take another way than the one that was asked for. */
+const WAYS = new Set(['tls', 'dialer-proxy', 'plugin', 'udp-over-tcp'])
 
 /** Keys of a group: true, or names of providers that its members come from. */
 const MEMBERS_FROM_ELSEWHERE = ['use', 'include-all', 'include-all-proxies', 'include-all-providers']
@@ -62,6 +87,8 @@ function readProxy(name: string, entry: Entry, path: Path, needs: ProxyNeeds, pr
   switch (type) {
     case 'socks5':
       return readSocks5(name, entry, path, needs, problems)
+    case 'ss':
+      return readShadowsocks(name, entry, path, needs, problems)
     case 'direct':
       return { name, outbound: needs.direct, reject: 'refused' }
     case 'reject':
@@ -76,21 +103,13 @@ function readProxy(name: string, entry: Entry, path: Path, needs: ProxyNeeds, pr
 }
 
 function readSocks5(name: string, entry: Entry, path: Path, needs: ProxyNeeds, problems: Problems): Target | undefined {
-  const before = problems.errors.length
-  checkFields(entry, path, problems)
-  const { server, port, username, password, udp } = entry
-  if (typeof server !== 'string' || server === '') problems.error(at(entry, path, 'server'), 'server must be a host name or an IP address')
-  const number = typeof port === 'string' && /^\d+$/.test(port) ? Number(port) : port
-  if (!(Number.isInteger(number) && (number as number) >= 1 && (number as number) <= 65535)) {
-    problems.error(at(entry, path, 'port'), `port must be a number from 1 to 65535${port === undefined ? '' : `, got ${show(port)}`}`)
-  }
+  const server = readServer(entry, path, problems)
   for (const field of ['username', 'password']) {
     if (!['string', 'number', 'undefined'].includes(typeof entry[field])) problems.error([...path, field], `${field} must be a text`)
   }
-  if (udp !== undefined && typeof udp !== 'boolean') problems.error([...path, 'udp'], `udp must be true or false, got ${show(udp)}`)
-  if (problems.errors.length > before) return undefined
+  if (server === undefined) return undefined
   const text = (value: unknown) => (value === undefined || value === '' ? undefined : String(value))
-  const options = { host: server as string, port: number as number, username: text(username), password: text(password), udp: udp === true }
+  const options = { ...server, username: text(entry.username), password: text(entry.password) }
   try {
     return { name, outbound: socks5(options, { lookup: needs.lookup }), reject: 'refused' }
   } catch (error) {
@@ -99,14 +118,51 @@ function readSocks5(name: string, entry: Entry, path: Path, needs: ProxyNeeds, p
   }
 }
 
+function readShadowsocks(name: string, entry: Entry, path: Path, needs: ProxyNeeds, problems: Problems): Target | undefined {
+  const server = readServer(entry, path, problems)
+  const cipher = readCipher(name, entry, path, problems)
+  const { password } = entry
+  const isText = (typeof password === 'string' && password !== '') || typeof password === 'number'
+  if (!isText) problems.error(at(entry, path, 'password'), 'password must be a text', 'write the one of the server')
+  if (server === undefined || cipher === undefined || !isText) return undefined
+  return { name, outbound: shadowsocks({ ...server, cipher, password: String(password) }, needs.direct), reject: 'refused' }
+}
+
+function readCipher(name: string, entry: Entry, path: Path, problems: Problems): string | undefined {
+  const { cipher } = entry
+  const list = `supported: ${CIPHER_NAMES.join(', ')}`
+  if (typeof cipher !== 'string') problems.error(at(entry, path, 'cipher'), `cipher must be a text (${list})`)
+  else if (findCipher(cipher)) return cipher
+  else if (KNOWN_CIPHERS.has(cipher.toLowerCase())) {
+    problems.warn([...path, 'cipher'], `cipher '${cipher}' is not acted on yet (${list}): connections through '${name}' are refused`)
+  } else problems.error([...path, 'cipher'], `unknown cipher ${show(cipher)} (${list})`, didYouMean(cipher, CIPHER_NAMES))
+  return undefined
+}
+
+/** What entries with a server have in common. Undefined: some of it was wrong. */
+function readServer(entry: Entry, path: Path, problems: Problems): { host: string; port: number; udp: boolean } | undefined {
+  const before = problems.errors.length
+  checkFields(entry, path, problems)
+  const { server, port, udp } = entry
+  if (typeof server !== 'string' || server === '') problems.error(at(entry, path, 'server'), 'server must be a host name or an IP address')
+  const number = typeof port === 'string' && /^\d+$/.test(port) ? Number(port) : port
+  if (!(Number.isInteger(number) && (number as number) >= 1 && (number as number) <= 65535)) {
+    problems.error(at(entry, path, 'port'), `port must be a number from 1 to 65535${port === undefined ? '' : `, got ${show(port)}`}`)
+  }
+  if (udp !== undefined && typeof udp !== 'boolean') problems.error([...path, 'udp'], `udp must be true or false, got ${show(udp)}`)
+  if (problems.errors.length > before) return undefined
+  return { host: server as string, port: number as number, udp: udp === true }
+}
+
 function checkFields(entry: Entry, path: Path, problems: Problems): void {
+  const type = entry.type as keyof typeof FIELDS
+  const fields = FIELDS[type]
   for (const [field, value] of Object.entries(entry)) {
-    if (SOCKS5_FIELDS[field]) continue
+    if (fields[field]) continue
     const asksForNothing = value === false || value === null || value === ''
-    if (!(field in SOCKS5_FIELDS)) problems.warn([...path, field], 'unknown key', didYouMean(field, Object.keys(SOCKS5_FIELDS)))
+    if (!(field in fields)) problems.warn([...path, field], 'unknown key', didYouMean(field, Object.keys(fields)))
     else if (asksForNothing) continue
-    // Without its TLS or its other proxy a connection would take another way than the one that was asked for.
-    else if (field === 'tls' || field === 'dialer-proxy') problems.error([...path, field], 'not supported yet for a socks5 proxy')
+    else if (WAYS.has(field)) problems.error([...path, field], `not supported yet for ${type === 'ss' ? 'an ss' : 'a socks5'} proxy`)
     else problems.warn([...path, field], 'known to Clash/mihomo, not acted on yet')
   }
 }

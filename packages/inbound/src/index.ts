@@ -20,4 +20,9 @@ export { type RelayOptions, type RelayReason, type RelayResult, relay, type Upst
 export { type DatagramRoute, type RelayDatagramsOptions, relayDatagrams } from './relay-datagrams.js'
 export type { Listener } from './services.js'
 export * from './socks5.js'
+export {
+  decodeAddress as decodeSocksAddress,
+  encodeAddress as encodeSocksAddress,
+  restLength as socksAddressRest,
+} from './socks5-address.js'
 export { type SocketHandler, type SocketServer, TunInbound, type TunInboundEvents } from './tun-inbound.js'

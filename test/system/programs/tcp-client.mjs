@@ -1,7 +1,10 @@
 // An application over the kernel's TCP: node tcp-client.mjs '{"op": …, "host": …, "from": …}'   One line of JSON is the answer.
 
+import { createHash } from 'node:crypto'
 import { once } from 'node:events'
 import { connect } from 'node:net'
+import { Readable } from 'node:stream'
+import { pattern } from './pattern.mjs'
 import { PORTS } from './ports.mjs'
 import { download, together, upload } from './transfers.mjs'
 
@@ -71,6 +74,27 @@ const operations = {
     const refused = await errnoOf(dial('echo'))
     await once(socket, 'close')
     return { echoed, refused }
+  },
+
+  /** `bytes` there and back again on one connection that neither side ends before. */
+  async echo() {
+    const bytes = request.bytes ?? 0
+    const socket = dial('echo')
+    await once(socket, 'connect')
+    const hash = createHash('sha256')
+    let back = 0
+    const whole = new Promise(resolve => {
+      socket.on('data', data => {
+        hash.update(data)
+        back += data.length
+        if (back >= bytes) resolve(undefined)
+      })
+      socket.on('close', resolve)
+    })
+    Readable.from(pattern(bytes)).pipe(socket, { end: false })
+    await whole
+    socket.destroy()
+    return { bytes: back, sha: hash.digest('hex') }
   },
 
   /** All open at the same time before any speaks; each must get its own bytes back. */

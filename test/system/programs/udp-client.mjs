@@ -7,7 +7,7 @@ import { isIPv6 } from 'node:net'
 import { pattern } from './pattern.mjs'
 import { PORTS } from './ports.mjs'
 
-/** @typedef {{ op: string, host: string, from?: string, bytes?: number, count?: number }} Request */
+/** @typedef {{ op: string, host: string, from?: string, bytes?: number, count?: number, hosts?: string[] }} Request */
 
 /** @type {Request} */
 const request = JSON.parse(process.argv[2])
@@ -26,6 +26,20 @@ async function next() {
   } finally {
     clearTimeout(timer)
   }
+}
+
+/** @typedef {{ payload: string, from: string }} Datagram */
+
+/** The next `count` datagrams, or those that came before there was silence. @returns {Promise<Datagram[]>} */
+async function collect(/** @type {number} */ count) {
+  /** @type {Datagram[]} */
+  const seen = []
+  while (seen.length < count) {
+    const datagram = await next().catch(() => undefined)
+    if (datagram === undefined) break
+    seen.push({ payload: String(datagram.payload), from: datagram.from })
+  }
+  return seen
 }
 
 /** @param {Buffer} bytes */
@@ -58,6 +72,38 @@ const operations = {
       error => error.code,
     )
     return { code, ms: performance.now() - start }
+  },
+
+  /** One socket, several hosts in turn: rounds of ten datagrams, answered out of order. How many answers came from where theirs went. */
+  async reversed() {
+    const hosts = request.hosts ?? []
+    /** @type {Datagram[]} */
+    const seen = []
+    for (let round = 0; round < (request.count ?? 0); round++) {
+      for (let i = 0; i < 10; i++) {
+        const host = hosts[i % hosts.length]
+        socket.send(`${host} ${round} ${i}`, PORTS.udpReversed, host)
+      }
+      seen.push(...(await collect(10)))
+    }
+    const right = seen.filter(({ payload, from }) => from === `${payload.split(' ')[0]} ${PORTS.udpReversed}`)
+    return { answers: new Set(seen.map(({ payload }) => payload)).size, right: right.length }
+  },
+
+  /** udp-peers.mjs: one of its peers is asked to let all speak, then each is spoken to. */
+  async peers() {
+    const count = request.count ?? 0
+    const say = (/** @type {string} */ text, /** @type {number} */ i) => socket.send(text, PORTS.udpPeers + i, `${request.host}.${i}`)
+    /** @param {Datagram[]} seen */
+    const judge = seen => ({
+      sources: new Set(seen.map(({ from }) => from)).size,
+      true: seen.filter(({ payload, from }) => payload.startsWith(`${from} saw `)).length,
+      mappings: new Set(seen.map(({ payload }) => payload.split(' saw ')[1])).size,
+    })
+    say('all', 1)
+    const strangers = judge(await collect(count))
+    for (let i = 1; i <= count; i++) say('you', i)
+    return { strangers, spokenTo: judge(await collect(count)) }
   },
 
   /** `count` numbered datagrams, with `window` on the way; how many came back, each once. */

@@ -7,7 +7,7 @@ import { PORTS } from './ports.mjs'
 /** @typedef {import('node:dgram').Socket} Socket */
 
 const addresses = process.argv.slice(2)
-let waiting = addresses.length * 3
+let waiting = addresses.length * 4
 
 /** @param {string} address @param {number} port @param {(socket: Socket, payload: Buffer, from: import('node:dgram').RemoteInfo) => void} behave */
 function serve(address, port, behave) {
@@ -23,5 +23,12 @@ for (const address of addresses) {
   serve(address, PORTS.udpEcho, (socket, payload, from) => socket.send(payload, from.port, from.address))
   // What it gets is answered from another port, which nobody has written to.
   const other = serve(address, PORTS.udpOther, () => {})
+  // Ten at a time, the last one first.
+  /** @type {(() => void)[]} */
+  const held = []
+  serve(address, PORTS.udpReversed, (socket, payload, from) => {
+    held.push(() => socket.send(payload, from.port, from.address))
+    if (held.length === 10) for (const answer of held.splice(0).reverse()) answer()
+  })
   serve(address, PORTS.udpElsewhere, (_, payload, from) => other.send(payload, from.port, from.address))
 }
