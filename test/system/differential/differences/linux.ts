@@ -47,13 +47,6 @@ export const LINUX: Listed[] = [
           ours: ['SA 0:0 ack 1 win + <mss 1460>'],
         },
       ],
-      'RST in SYN-RECEIVED of a simultaneous open': [
-        {
-          step: '< S 0:0 win 65535 <mss 1460>',
-          kernel: ['SA 0:0 ack 1 win + <mss 1460, wscale, sackOK, ts>'],
-          ours: ['SA 0:0 ack 1 win + <mss 1460>'],
-        },
-      ],
     },
   },
   {
@@ -224,6 +217,21 @@ export const LINUX: Listed[] = [
       'an earlier FIN than the one before': [
         { step: '< FPA 1:6 ack 1', kernel: ['A 1:1 ack 7 win +'], ours: ['A 1:1 ack 6 win +'] },
         { step: '# read', kernel: ['"5 bytes, end"'], ours: ['"5 bytes"'] },
+      ],
+    },
+  },
+  {
+    reason:
+      'As above; and RFC 9293 §3.10.7.4 second, SYN-RECEIVED: what was opened actively "was refused". Linux says that only in SYN-SENT, ' +
+      'here ECONNRESET.',
+    situations: {
+      'RST in SYN-RECEIVED of a simultaneous open': [
+        {
+          step: '< S 0:0 win 65535 <mss 1460>',
+          kernel: ['SA 0:0 ack 1 win + <mss 1460, wscale, sackOK, ts>'],
+          ours: ['SA 0:0 ack 1 win + <mss 1460>'],
+        },
+        { step: '# read', kernel: ['"ECONNRESET"'], ours: ['"ECONNREFUSED"'] },
       ],
     },
   },
