@@ -14,7 +14,7 @@ export interface StackOptions {
   rcvBuf?: number
   /**
    * Bytes a connection queues for sending, unacknowledged ones included, before it stops being writable. It begins at 128 KiB and grows to
-   * twice the congestion window.
+   * twice the congestion window, where the path is long: 1 MiB, and 100 KB for each millisecond of its round trip.
    */
   sndBuf?: number
   /**

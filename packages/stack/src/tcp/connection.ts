@@ -21,6 +21,10 @@ import { schedule, wakeConnection } from './timers.js'
 /** Both buffers begin here: what Linux gives (tcp_rmem[1]); a connection that carries little never needs more. */
 const BUFFER_AT_FIRST = 128 * 1024
 
+/** Send buffer of a path without length, and what each millisecond of round trip adds: 100 MB/s. */
+const SHORT_PATH = 1 << 20
+const LONG_PATH = 100_000
+
 /** Why a pending connection is not accepted: what the application sees as errno. */
 export type RejectReason = 'refused' | 'host-unreachable' | 'net-unreachable' | 'prohibited' | 'drop'
 
@@ -358,9 +362,14 @@ export class TcpConnection implements Wakeable {
     return this.sndLimit - this.sndQueue.length
   }
 
-  /** Bytes queued, unacknowledged ones included, from which on the application is to wait. */
+  /**
+   * Bytes queued, unacknowledged ones included, from which on the application is to wait: twice the congestion window, which on a path without
+   * loss says nothing, and no more than the path's length explains: or what waits for its turn on a NIC makes every other connection wait.
+   */
   get sndLimit(): number {
-    return Math.min(this.tcp.options.sndBuf, Math.max(BUFFER_AT_FIRST, Math.floor(2 * this.congestion.cwnd)))
+    const { minRtt } = this.rack
+    const long = SHORT_PATH + (minRtt < Infinity ? minRtt * LONG_PATH : 0)
+    return Math.min(this.tcp.options.sndBuf, Math.max(BUFFER_AT_FIRST, Math.floor(Math.min(2 * this.congestion.cwnd, long))))
   }
 
   /** TSval at a time: RFC 7323 §5.4: milliseconds, from a random offset per flow. */

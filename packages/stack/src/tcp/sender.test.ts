@@ -174,3 +174,15 @@ test('writable is told once half of a full queue is free', () => {
   t.recv('A 1001:1001 ack 2001')
   expect(t.events).toContain('writable')
 })
+
+test('the send buffer grows with the congestion window, but on a path without length no further than 1 MiB', () => {
+  const t = new Script().establish('mss 1000')
+  const c = t.connection
+  expect(c.sndLimit).toBe(128 * 1024)
+  c.congestion.cwnd = 1 << 29
+  expect(c.sndLimit).toBe(1 << 20)
+  c.rack.minRtt = 10
+  expect(c.sndLimit).toBe((1 << 20) + 1_000_000)
+  c.rack.minRtt = 200
+  expect(c.sndLimit).toBe(4 << 20)
+})
