@@ -18,8 +18,9 @@ export function library(entry: Record<string, string> = { index: 'src/index.ts' 
 }
 
 /**
- * A command: one file with everything in it starts in half the time of the packages one by one. Native code stays where it is. Run in the
- * package's directory; its version is what VERSION stands for.
+ * A command: one file with everything in it starts in half the time of the packages one by one; what is imported where it is needed
+ * (undici, ioredis) is a file of its own. Native code stays where it is. Run in the package's directory; its version is what VERSION stands
+ * for.
  */
 export function program(): Options {
   const { version } = JSON.parse(readFileSync('package.json', 'utf8')) as { version: string }
@@ -30,10 +31,15 @@ export function program(): Options {
     platform: 'node',
     sourcemap: true,
     clean: true,
-    splitting: false,
+    splitting: true,
     treeshake: true,
     noExternal: [/^(?!@tun\/native)/],
     external: ['@tun/native'],
+    // Names stay: a stack trace is read by people. What goes is what V8 would scan at each start for nothing.
+    esbuildOptions: options => {
+      options.minifyWhitespace = true
+      options.minifySyntax = true
+    },
     define: { VERSION: JSON.stringify(version) },
     // Some of what is bundled is CommonJS and asks for node's modules by `require`.
     banner: { js: "import { createRequire as __createRequire } from 'node:module'; const require = __createRequire(import.meta.url);" },

@@ -40,5 +40,20 @@ exports.hasUdp = () => {
     return false
   }
 }
+exports.openTcpSockets = () => {
+  const { TcpSockets } = load()
+  if (TcpSockets) return new TcpSockets()
+  throw Object.assign(new Error('ERR_TUN_UNSUPPORTED_PLATFORM: openTcpSockets'), {
+    code: 'ERR_TUN_UNSUPPORTED_PLATFORM',
+    syscall: 'openTcpSockets',
+  })
+}
+exports.hasTcpSockets = () => {
+  try {
+    return load().TcpSockets !== undefined
+  } catch {
+    return false
+  }
+}
 exports.checksum = bytes => load().checksum(bytes)
 exports.verify = packet => load().verify(packet)

@@ -172,6 +172,42 @@ export function openUdp(request: UdpRequest): Udp
 /** There is an addon and it has sockets: Linux. */
 export function hasUdp(): boolean
 
+/**
+ * The kernel's TCP sockets of one thread, numbered by slots, behind one epoll descriptor. Answers of -1 and below are negative errnos;
+ * TypeError (ERR_TUN_BUFFER) for a detached or too small array and for what is no slot, never for what the network did.
+ */
+export interface TcpSockets {
+  /**
+   * Begins to connect; the slot. TCP_NODELAY is set. Throws NativeError: `syscall` socket, bind or connect (`detail` device, mark, setsockopt).
+   */
+  open(family: 4 | 6, address: string, port: number, localAddress?: string, device?: string, mark?: number): number
+  /** What became of it: 0, or why it failed. To be asked at the first event. */
+  connected(slot: number): number
+  /** Bytes taken; -EAGAIN: wait for WRITABLE. */
+  send(slot: number, bytes: Uint8Array, start: number, end: number): number
+  /** Bytes received; 0: the peer has ended; -EAGAIN: wait for READABLE, which is told once (edge triggered). */
+  receive(slot: number, bytes: Uint8Array, start: number, end: number): number
+  shutdown(slot: number): number
+  /** With `reset` a RST is sent, and nothing that is queued. The slot is given to another socket behind the next wait() at the earliest. */
+  closeSocket(slot: number, reset: boolean): number
+  /** Pairs of slot and events: readable 1, writable 2, failed 4, the peer has ended or reset 8 (both with the others). Answers how many; at most 256. */
+  wait(events: Int32Array): number
+  /** SO_KEEPALIVE after so many seconds; 0: off. */
+  keepAlive(slot: number, seconds: number): number
+  noDelay(slot: number, on: boolean): number
+  address(slot: number, peer: boolean): [address: string, port: number] | undefined
+  /** Calls while there is something for wait(). Once. */
+  watch(callback: () => void): void
+  ref(): void
+  unref(): void
+  /** Closes all sockets. */
+  close(): void
+}
+
+export function openTcpSockets(): TcpSockets
+/** There is an addon and it has them: Linux. */
+export function hasTcpSockets(): boolean
+
 /** The Internet checksum of `bytes` (RFC 1071). */
 export function checksum(bytes: Uint8Array): number
 /** CSUM_GOOD (2), CSUM_BAD (4), or 0 where nothing can be verified (fragments, other protocols). */

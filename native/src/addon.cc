@@ -13,6 +13,7 @@
 #include "descriptors.h"
 #include "glue.h"
 #include "isolate_object.h"
+#include "tcp_object.h"
 #include "tun.h"
 #include "udp_object.h"
 #include "watcher.h"
@@ -255,6 +256,7 @@ Napi::Object init(Napi::Env env, Napi::Object exports) {
   exports.Set("sendDescriptor", Napi::Function::New<sendDescriptorMethod>(env, "sendDescriptor"));
   exports.Set("receiveDescriptor", Napi::Function::New<receiveDescriptorMethod>(env, "receiveDescriptor"));
   exports.Set("Isolated", IsolatedObject::define(env));
+  exportTcp(env, exports);
   exportUdp(env, exports);
   exports.Set("checksum", Napi::Function::New<checksum>(env, "checksum"));
   exports.Set("verify", Napi::Function::New<verify>(env, "verify"));

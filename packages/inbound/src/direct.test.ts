@@ -3,6 +3,7 @@ import { subscribe, unsubscribe } from 'node:diagnostics_channel'
 import { once } from 'node:events'
 import { createServer, type Server, Socket } from 'node:net'
 import { setTimeout as sleep } from 'node:timers/promises'
+import { DialedSocket } from '@tun/device'
 import { afterEach, describe, expect, test } from 'vitest'
 import { connectTcp, type DirectOptions, direct } from './direct.js'
 import type { Destination } from './outbound.js'
@@ -39,12 +40,15 @@ const dial = async (destination: Destination, options: DirectOptions = {}, signa
   (await direct(options).dial(destination, signal)) as Socket
 
 describe('by address', () => {
-  test('resolves to a connected, plain, half-open net.Socket without listeners', async () => {
-    const socket = await dial(await listen('127.0.0.1'))
+  test.each([
+    ['direct(): a DialedSocket', dial as (to: Destination) => Promise<Socket>, DialedSocket.prototype, []],
+    ['connectTcp(): a plain net.Socket', (to: Destination) => connectTcp(to, {}), Socket.prototype, new Socket().eventNames()],
+  ])('%s, connected, half-open, and without listeners', async (_, open, prototype, names) => {
+    const socket = await open(await listen('127.0.0.1'))
     await new Promise(setImmediate)
-    expect(Object.getPrototypeOf(socket)).toBe(Socket.prototype)
+    expect(Object.getPrototypeOf(socket)).toBe(prototype)
     expect([socket.readyState, socket.allowHalfOpen, socket.readableFlowing]).toEqual(['open', true, null])
-    expect(socket.eventNames()).toEqual(new Socket().eventNames())
+    expect(socket.eventNames()).toEqual(names)
     socket.destroy()
   })
 
@@ -104,9 +108,9 @@ describe('by name', () => {
     const many = Array.from({ length: 50 }, (_, i): [string, number] => [`127.0.1.${i}`, 4])
     const record = (event: unknown) =>
       void (event as { socket: Socket }).socket.on('error', e => opened.push((e as { address?: string }).address!))
-    subscribe('net.client.socket', record)
+    subscribe('tun.dial', record)
     await dial(destination, { lookup: answer(...many, ['::1', 6]) }).catch(() => {})
-    unsubscribe('net.client.socket', record)
+    unsubscribe('tun.dial', record)
     expect(opened).toEqual(['127.0.1.0', '::1', ...[1, 2, 3, 4, 5, 6].map(i => `127.0.1.${i}`)])
   })
 
@@ -165,9 +169,9 @@ describe('time', () => {
     const record = (event: unknown) => {
       socket = (event as { socket: Socket }).socket
     }
-    subscribe('net.client.socket', record)
-    await expect(connectTcp(hole, {}, controller.signal)).rejects.toBe(reason)
-    unsubscribe('net.client.socket', record)
+    subscribe('tun.dial', record)
+    await expect(dial(hole, {}, controller.signal)).rejects.toBe(reason)
+    unsubscribe('tun.dial', record)
     expect(socket!.destroyed).toBe(true)
   })
 

@@ -1,10 +1,11 @@
 // Owns: connections by the machine's own sockets, by address or by name. RFC 8305 (racing the addresses of a name) first, then
-// connect(2) for the errors. socks5.ts reaches its proxy through `connectTcp`, too.
+// connect(2) for the errors. socks5.ts reaches its proxy through `dialTcp`, http-connect.ts through `connectTcp`.
 
 import { promises as dns } from 'node:dns'
 import { connect, isIP, type Socket } from 'node:net'
+import type { Duplex } from 'node:stream'
+import { type DialedSocket, dial, hasTcpHandles } from '@tun/device'
 import { openDirectDatagrams } from './direct-datagrams.js'
-import { LentReads } from './lent-reads.js'
 import { abortReason, type Destination, DialError, formatDestination, type Outbound } from './outbound.js'
 
 export interface ResolvedAddress {
@@ -20,6 +21,10 @@ export interface DirectOptions {
   localAddress?: string
   /** The same for IPv6. */
   localAddress6?: string
+  /** TCP only through this NIC (SO_BINDTODEVICE). Linux. */
+  interface?: string
+  /** SO_MARK of TCP connections, for `ip rule` and nftables; needs CAP_NET_ADMIN. Linux. */
+  mark?: number
   /** For destinations with a `host`. Default: the system's resolver; behind an `auto-route` TUN that one answers fake IPs. */
   lookup?: Lookup
   /** Milliseconds for a whole dial, looking up included. Default 10,000; the kernel alone would try for two minutes. */
@@ -32,31 +37,51 @@ const MAX_ATTEMPTS = 8 // addresses of one name that are tried: a bound for a ho
 
 const systemLookup: Lookup = host => dns.lookup(host, { all: true, verbatim: true })
 
-/** An outbound that connects from this machine. Streams are exactly `net.Socket`s; errors are those of connect(2). */
+/**
+ * An outbound that connects from this machine. Streams are `DialedSocket`s, which `relay()` moves without a stream's machinery, or
+ * `net.Socket`s where there are none (`hasTcpHandles`); errors are those of connect(2).
+ */
 export function direct(options: DirectOptions = {}): Outbound {
   return {
-    dial: (destination, signal) => connectTcp(destination, options, signal),
+    dial: (destination, signal) => dialTcp(destination, options, signal),
     associate: async flow => openDirectDatagrams(flow, { ...options, lookup: options.lookup ?? systemLookup }),
   }
 }
+
+/** As `connectTcp`, by a socket of the addon where there is one. */
+export function dialTcp(target: Destination, options: DirectOptions, signal?: AbortSignal): Promise<DialedSocket | Socket> {
+  return race<DialedSocket | Socket>(target, options, signal, hasTcpHandles() ? openDialed : openSocket)
+}
+
+/** As `race`, by exactly a `net.Socket`: for what only takes such. */
+export function connectTcp(target: Destination, options: DirectOptions, signal?: AbortSignal): Promise<Socket> {
+  return race(target, options, signal, openSocket)
+}
+
+type Open<S extends Duplex> = (address: string, family: number, port: number, options: DirectOptions) => S
 
 /**
  * Dials `target` and resolves to a connected socket: no delay, half-open allowed, not flowing, and without listeners but an error
  * guard that goes after the caller's turn. Of a name's addresses the families alternate and the first to connect wins (RFC 8305 §4, §5);
  * if none does, the first error is reported: later ones tend to be about the family this machine has not got.
  */
-export function connectTcp(target: Destination, options: DirectOptions, signal?: AbortSignal): Promise<Socket> {
+function race<S extends Duplex>(
+  target: Destination,
+  options: DirectOptions,
+  signal: AbortSignal | undefined,
+  openOne: Open<S>,
+): Promise<S> {
   return new Promise((resolve, reject) => {
     if (signal?.aborted) return reject(abortReason(signal))
     const timeoutMs = options.connectTimeoutMs ?? CONNECT_TIMEOUT
-    const open: Socket[] = []
+    const open: S[] = []
     let addresses: readonly ResolvedAddress[] = []
     let tried = 0
     let over = false
     let firstError: Error | undefined
     let race: NodeJS.Timeout | undefined
 
-    const settle = (winner: Socket | undefined, error?: Error) => {
+    const settle = (winner: S | undefined, error?: Error) => {
       if (over) return
       over = true
       clearTimeout(deadline)
@@ -75,11 +100,11 @@ export function connectTcp(target: Destination, options: DirectOptions, signal?:
       if (over) return
       clearTimeout(race)
       const { address, family } = addresses[tried++]
-      let socket: Socket
+      let socket: S
       try {
-        socket = openSocket(address, family, target.port, options)
+        socket = openOne(address, family, target.port, options)
       } catch (error) {
-        return settle(undefined, error as Error) // net.connect throws for a port or local address which is none
+        return settle(undefined, error as Error) // a port or local address which is none
       }
       open.push(socket)
       const onError = (error: Error) => {
@@ -119,20 +144,24 @@ export function connectTcp(target: Destination, options: DirectOptions, signal?:
 }
 
 /** Until the turn in which it is handed over has ended, an error of `socket` without a listener must not end the process. */
-export function guard(socket: Socket): void {
+export function guard(socket: Duplex): void {
   socket.on('error', ignore)
   setImmediate(unguard, socket)
 }
 
-function unguard(socket: Socket): void {
+function unguard(socket: Duplex): void {
   socket.off('error', ignore)
 }
 
 function ignore(): void {}
 
+function openDialed(address: string, family: number, port: number, options: DirectOptions): DialedSocket {
+  const localAddress = family === 6 ? options.localAddress6 : options.localAddress
+  return dial({ address, port, family: family === 6 ? 6 : 4, localAddress, device: options.interface, mark: options.mark })
+}
+
 function openSocket(address: string, family: number, port: number, options: DirectOptions): Socket {
-  const reads = new LentReads()
-  const socket = connect({
+  return connect({
     host: address,
     port,
     family,
@@ -140,10 +169,7 @@ function openSocket(address: string, family: number, port: number, options: Dire
     autoSelectFamily: false,
     noDelay: true,
     allowHalfOpen: true, // a FIN of one side leaves the other direction open, as between the two ends themselves
-    onread: reads.onread,
   })
-  reads.attach(socket)
-  return socket
 }
 
 /** RFC 8305 §4: the resolver's order, but families take turns. */

@@ -219,13 +219,13 @@ describe('ends', () => {
     await using w = await world({ kernel: { rcvBuf: 65_536 } })
     const data = bytes(700_000)
     const server = await serve(socket => socket.end(data).resume())
-    const results = relaying(w, () => dial(server.port), { halfCloseTimeout: 60 })
+    const results = relaying(w, () => dial(server.port), { halfCloseTimeout: 250 })
     const app = w.connect('192.0.2.1', 80)
     const got: Buffer[] = []
     app.on('data', chunk => {
       got.push(chunk)
       app.pause()
-      setTimeout(() => app.resume(), 15)
+      setTimeout(() => app.resume(), 40)
     })
     await once(app, 'end')
     app.end()

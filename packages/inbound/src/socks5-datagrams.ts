@@ -2,7 +2,7 @@
 
 import { Buffer } from 'node:buffer'
 import type { Socket } from 'node:net'
-import { openUdp, type UdpSocket } from '@tun/device'
+import { type DialedSocket, openUdp, type UdpSocket } from '@tun/device'
 import { formatAddress } from '@tun/stack'
 import { type DatagramOutbound, type Destination, DialError, type Endpoint } from './outbound.js'
 import { ATYP_IPV4, ATYP_IPV6, ATYP_NAME, encodeAddress } from './socks5-address.js'
@@ -18,7 +18,11 @@ const KEEPALIVE = 60_000 // ms. Nothing is said on the stream: without it a prox
  * The association that `control`, a connected stream whose handshake is done, stands for; it ends with it. `relay` is where the proxy wants
  * the datagrams. Call it in the turn of the handover. Rejects with what the kernel has against such a socket.
  */
-export async function openSocks5Datagrams(control: Socket, relay: Endpoint, localAddress: string | undefined): Promise<DatagramOutbound> {
+export async function openSocks5Datagrams(
+  control: DialedSocket | Socket,
+  relay: Endpoint,
+  localAddress: string | undefined,
+): Promise<DatagramOutbound> {
   const datagrams = new Socks5Datagrams(control)
   datagrams.open(relay, localAddress)
   return datagrams
@@ -35,7 +39,7 @@ class Socks5Datagrams implements DatagramOutbound {
   private lastEndpoint!: Endpoint
   private udp: UdpSocket | undefined
 
-  constructor(private readonly control: Socket) {
+  constructor(private readonly control: DialedSocket | Socket) {
     this.closed = new Promise(resolve => {
       this.resolveClosed = resolve
     })

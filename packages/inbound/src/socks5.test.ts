@@ -1,6 +1,7 @@
-import { once } from 'node:events'
-import { createServer, type Server, Socket } from 'node:net'
+import { EventEmitter, once } from 'node:events'
+import { createServer, type Server, type Socket } from 'node:net'
 import { setTimeout as sleep } from 'node:timers/promises'
+import { DialedSocket } from '@tun/device'
 import { afterEach, describe, expect, test } from 'vitest'
 import type { Destination } from './outbound.js'
 import { Socks5ReplyError, type Socks5Server, socks5 } from './socks5.js'
@@ -262,13 +263,13 @@ describe('the reply', () => {
 })
 
 describe('the handover', () => {
-  test('is a plain net.Socket, half-open, not flowing, without a listener of ours', async () => {
+  test('is a DialedSocket, half-open, not flowing, without a listener of ours', async () => {
     const server = await greeted(10, async peer => peer.say(OK))
-    const bare = new Socket()
+    const bare = new EventEmitter()
     const socket = await dial(server)
     await sleep(1)
-    expect(Object.getPrototypeOf(socket)).toBe(Socket.prototype)
-    expect([socket.allowHalfOpen, socket.readableFlowing, socket.destroyed, socket.timeout]).toEqual([true, null, false, undefined])
+    expect(Object.getPrototypeOf(socket)).toBe(DialedSocket.prototype)
+    expect([socket.allowHalfOpen, socket.readableFlowing, socket.destroyed, socket.timeout]).toEqual([true, null, false, 0])
     for (const event of ['data', 'readable', 'end', 'error', 'close', 'connect', 'timeout']) {
       expect(socket.listenerCount(event), event).toBe(bare.listenerCount(event))
     }

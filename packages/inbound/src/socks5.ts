@@ -2,7 +2,9 @@
 // so one state machine reads them from whatever pieces arrive: greeting → (password) → request → stream.
 
 import type { Socket } from 'node:net'
-import { connectTcp, guard, type Lookup } from './direct.js'
+import type { DialedSocket } from '@tun/device'
+import { dialTcp, guard, type Lookup } from './direct.js'
+import { type Talk, type Talker, talk } from './handshake-talk.js'
 import {
   abortReason,
   type DatagramOutbound,
@@ -85,7 +87,7 @@ export class Socks5ReplyError extends DialError {
 
 /**
  * An outbound through a SOCKS5 proxy: `socks5('socks5://user:password@127.0.0.1:1080')`. A destination with a `host` is asked for by
- * that name, any other by its address. Streams are exactly `net.Socket`s (see `Outbound.dial` for the handover).
+ * that name, any other by its address. Streams are those of `direct()` (see `Outbound.dial` for the handover).
  *
  * Errors by `code`: those of connect(2) when the proxy is out of reach, ECONNREFUSED included; ETIMEDOUT if it stays silent; EPROTO if
  * it speaks something else; EACCES if it does not take the credentials; ECONNRESET if it hangs up; `Socks5ReplyError` for its "no".
@@ -118,7 +120,7 @@ class Proxy5 {
     this.connectOptions = { connectTimeoutMs: this.timeoutMs, lookup, localAddress, localAddress6 }
   }
 
-  async dial(destination: Destination, signal?: AbortSignal): Promise<Socket> {
+  async dial(destination: Destination, signal?: AbortSignal): Promise<DialedSocket | Socket> {
     return (await this.request(CONNECT, destination, signal)).socket
   }
 
@@ -133,9 +135,9 @@ class Proxy5 {
     const request = encodeAddress([VERSION, command, 0], destination)
     if (!request) throw new DialError('EINVAL', `${formatDestination(destination)} cannot be put into a SOCKS5 request`)
     const deadline = performance.now() + this.timeoutMs
-    let socket: Socket
+    let socket: DialedSocket | Socket
     try {
-      socket = await connectTcp(this.server, this.connectOptions, signal)
+      socket = await dialTcp(this.server, this.connectOptions, signal)
     } catch (error) {
       if (signal?.aborted) throw error
       const { code, message } = error as NodeJS.ErrnoException
@@ -149,12 +151,12 @@ class Proxy5 {
 
 /** The proxy said yes; `bound` is BND.ADDR and BND.PORT, the address empty if it is a name. */
 interface Granted {
-  socket: Socket
+  socket: DialedSocket | Socket
   bound: Endpoint
 }
 
 /** Where a proxy wants its datagrams. An unspecified address means: where you reached me; so does a name, which only can be its own. */
-function relayOf(bound: Endpoint, control: Socket): Endpoint {
+function relayOf(bound: Endpoint, control: DialedSocket | Socket): Endpoint {
   if (!['', '0.0.0.0', '::'].includes(bound.address)) return bound
   return { address: control.remoteAddress ?? '', port: bound.port, family: control.remoteFamily === 'IPv6' ? 6 : 4 }
 }
@@ -166,49 +168,41 @@ interface Ending {
   reject(error: Error): void
 }
 
-/**
- * One handshake on a connected socket. It reads exactly its own bytes: what came behind them – data, and the end – stays in the
- * socket. It listens to 'readable' and not to 'data': that leaves `flowing` undecided, so that whoever attaches 'data' or pipes
- * later starts the flow.
- */
-class Handshake {
+/** One handshake on a connected socket. It reads exactly its own bytes (handshake-talk.ts). */
+class Handshake implements Talker {
+  wanted = 2
   private waitingFor = METHOD
-  private length = 2
-  private boundHead: Buffer = GREETING
+  private boundType = 0
+  private boundFirst = 0
   private readonly timer: NodeJS.Timeout
-  private readonly onReadable = () => this.read()
-  private readonly onEnd = () => void this.fail('ECONNRESET', 'closed the connection during the handshake')
-  private readonly onError = (error: NodeJS.ErrnoException) =>
-    void this.fail(error.code ?? 'ECONNRESET', `failed during the handshake: ${error.message}`)
+  private readonly talk: Talk
   private readonly onAbort = () => void this.end(abortReason(this.ending.signal!))
 
   constructor(
     private readonly proxy: Proxy5,
-    private readonly socket: Socket,
+    private readonly socket: DialedSocket | Socket,
     private readonly destination: Destination,
     private readonly request: Buffer,
     private readonly ending: Ending,
   ) {
     this.timer = setTimeout(() => this.fail('ETIMEDOUT', 'did not answer in time'), ending.timeoutMs)
-    socket.on('error', this.onError)
-    socket.on('end', this.onEnd)
-    socket.on('close', this.onEnd) // destroyed by somebody else: no 'end', no 'error'
-    socket.on('readable', this.onReadable)
+    this.talk = talk(socket, this)
     ending.signal?.addEventListener('abort', this.onAbort)
     if (ending.signal?.aborted) this.onAbort()
-    else socket.write(proxy.greeting)
+    else this.talk.write(proxy.greeting)
   }
 
-  private read(): void {
-    while (this.length > 0) {
-      const piece: Buffer | null = this.socket.read(this.length)
-      if (piece === null || piece.length < this.length) return // less: it ended, and 'end' follows
-      this.length = this.take(piece)
-    }
+  take(piece: Buffer): void {
+    this.wanted = this.next(piece)
+  }
+
+  lost(error: NodeJS.ErrnoException | undefined): void {
+    if (error === undefined) this.fail('ECONNRESET', 'closed the connection during the handshake')
+    else this.fail(error.code ?? 'ECONNRESET', `failed during the handshake: ${error.message}`)
   }
 
   /** Answers how many bytes the next piece has; 0: the handshake is over. */
-  private take(piece: Buffer): number {
+  private next(piece: Buffer): number {
     switch (this.waitingFor) {
       case METHOD:
         return piece[0] === VERSION ? this.takeMethod(piece[1]) : this.garbage(piece)
@@ -224,7 +218,8 @@ class Handshake {
         const length = restLength(piece[1], piece[2])
         if (length === 0) return this.fail('EPROTO', `answered with address type ${piece[1]}`)
         this.waitingFor = BOUND_REST
-        this.boundHead = piece
+        this.boundType = piece[1]
+        this.boundFirst = piece[2]
         return length
       }
       default:
@@ -237,7 +232,7 @@ class Handshake {
     if (method === NO_AUTHENTICATION) return this.sendRequest()
     if (method === USERNAME_PASSWORD && credentials) {
       this.waitingFor = PASSWORD_STATUS
-      this.socket.write(credentials)
+      this.talk.write(credentials)
       return 2
     }
     if (method === NO_ACCEPTABLE_METHOD || method === USERNAME_PASSWORD) {
@@ -248,7 +243,7 @@ class Handshake {
 
   private sendRequest(): number {
     this.waitingFor = REPLY
-    this.socket.write(this.request)
+    this.talk.write(this.request)
     return 2
   }
 
@@ -268,15 +263,16 @@ class Handshake {
   }
 
   private end(error: Error): 0 {
-    this.letGo()
+    this.wanted = 0
     this.socket.on('error', () => {})
+    this.letGo()
     this.socket.destroy()
     this.ending.reject(error)
     return 0
   }
 
   private handOver(rest: Buffer): 0 {
-    const bound = decodeAddress(this.boundHead[1], this.boundHead[2], rest)
+    const bound = decodeAddress(this.boundType, this.boundFirst, rest)
     if (bound.port === 0 && this.request[1] === UDP_ASSOCIATE) return this.fail('EPROTO', 'takes datagrams at no port')
     guard(this.socket)
     this.letGo()
@@ -287,10 +283,7 @@ class Handshake {
   private letGo(): void {
     clearTimeout(this.timer)
     this.ending.signal?.removeEventListener('abort', this.onAbort)
-    this.socket.off('readable', this.onReadable)
-    this.socket.off('end', this.onEnd)
-    this.socket.off('close', this.onEnd)
-    this.socket.off('error', this.onError)
+    this.talk.letGo()
   }
 }
 

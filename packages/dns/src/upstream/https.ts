@@ -3,7 +3,7 @@
 import { connect as connectTcp, type Socket } from 'node:net'
 import type { Duplex } from 'node:stream'
 import type { TLSSocket } from 'node:tls'
-import { Agent, type buildConnector, request } from 'undici'
+import type { Agent, buildConnector } from 'undici'
 import { MAX_MESSAGE_BYTES } from '../frames.js'
 import { readQuery } from '../message.js'
 import { formatNameserver, type Nameserver } from '../nameserver.js'
@@ -15,32 +15,24 @@ const CONNECT_TIMEOUT = 5000 // ms
 const IDLE = 30_000 // ms
 
 export class HttpsExchange implements Exchange {
-  private readonly agent: Agent
+  private agent: Agent | undefined
   private readonly url: string
+  private closed = false
 
   constructor(
     private readonly server: Nameserver,
     private readonly context: ExchangeContext,
   ) {
     this.url = formatNameserver(server)
-    this.agent = new Agent({
-      connect: (_options: buildConnector.Options, done: buildConnector.Callback) => {
-        this.connect().then(
-          socket => done(null, socket as TLSSocket),
-          error => done(error, null),
-        )
-      },
-      allowH2: true,
-      connections: 2,
-      keepAliveTimeout: IDLE,
-      maxResponseSize: MAX_MESSAGE_BYTES,
-    })
   }
 
   async ask(query: Uint8Array, signal: AbortSignal): Promise<Uint8Array> {
     this.context.stats.overTcp++
     const own = new Uint8Array(query)
     own[0] = own[1] = 0 // RFC 8484 §4.1: the same query is the same bytes
+    const { Agent, request } = await import('undici') // a third of the start of a program that asks no such server
+    if (this.closed) throw new Error(`${this.url} is closed`)
+    this.agent ??= this.open(Agent)
     const { statusCode, headers, body } = await request(this.url, {
       dispatcher: this.agent,
       method: 'POST',
@@ -58,7 +50,23 @@ export class HttpsExchange implements Exchange {
   }
 
   close(): void {
-    void this.agent.destroy()
+    this.closed = true
+    void this.agent?.destroy()
+  }
+
+  private open(Kind: typeof Agent): Agent {
+    return new Kind({
+      connect: (_options: buildConnector.Options, done: buildConnector.Callback) => {
+        this.connect().then(
+          socket => done(null, socket as TLSSocket),
+          error => done(error, null),
+        )
+      },
+      allowH2: true,
+      connections: 2,
+      keepAliveTimeout: IDLE,
+      maxResponseSize: MAX_MESSAGE_BYTES,
+    })
   }
 
   private async connect(): Promise<Duplex> {

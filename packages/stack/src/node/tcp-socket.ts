@@ -31,6 +31,8 @@ const WORTH_A_BUFFER = 4096
 const KEEP_ALIVE = 60_000 // ms. Under the idle times of most NATs and firewalls.
 /** The owner of a copy: nobody waits for it. */
 const COPIED: Owner = { retain: () => {}, release: () => {} }
+/** One for all: it is valid until the next read. */
+const range = new ByteRange()
 let nextId = 1
 const ignore = () => {}
 /** Why `signal` aborts. One for all: making a DOMException for each connection costs more than any segment of it. */
@@ -73,14 +75,10 @@ export class TunSocket extends NetSurface {
   private endedByPeer = false
   private waitingWrite: ((error?: Error | null) => void) | null = null
   private waitingFor: Set<NodeJS.WritableStream> | null = null
-  private readonly peeks = new Peeks()
+  private peeks: Peeks | null = null
   /** Acknowledgments are no events here, but they are traffic: a slow reader is not an idle one. */
-  private readonly idle = new IdleTimer(
-    () => this.tcp.bytesReceived + this.tcp.sndQueue.headAt,
-    () => this.emit('timeout'),
-  )
+  private idle: IdleTimer | null = null
   private controller: AbortController | null = null
-  private readonly range = new ByteRange()
 
   constructor(tcp: TcpConnection, driver: Driver) {
     super({ allowHalfOpen: true, readableHighWaterMark: HIGH_WATER_MARK, writableHighWaterMark: HIGH_WATER_MARK })
@@ -142,6 +140,10 @@ export class TunSocket extends NetSurface {
   }
   /** 'timeout' after `ms` without traffic; what to do then is the listener's business. 0: never. */
   setTimeout(ms: number, callback?: () => void): this {
+    this.idle ??= new IdleTimer(
+      () => this.tcp.bytesReceived + this.tcp.sndQueue.headAt,
+      () => this.emit('timeout'),
+    )
     this.idle.set(ms)
     if (this.destroyed) this.idle.clear()
     this.timeout = ms
@@ -186,6 +188,7 @@ export class TunSocket extends NetSurface {
       throw misuse(new Error('reading has begun: there is no first byte'))
     this.accept()
     const { rcvQueue } = this.tcp
+    this.peeks ??= new Peeks()
     await this.peeks.wait(() => rcvQueue.length >= n || this.endedByPeer || this.destroyed, options.timeout)
     return firstBytes(rcvQueue, HIGH_WATER_MARK)
   }
@@ -202,7 +205,7 @@ export class TunSocket extends NetSurface {
 
   /** Wakes the driver, as it must be after using a detached connection's verbs. */
   wake(): void {
-    this.idle.refresh()
+    this.idle?.refresh()
     this.driver.wake()
   }
 
@@ -211,7 +214,7 @@ export class TunSocket extends NetSurface {
   /** What the drain tells. For the facade only. A listener that throws does so when the drain is over. */
   happened(bits: number): void {
     if (this.destroyed) return
-    this.idle.refresh()
+    this.idle?.refresh()
     if (bits & CONNECTED) this.connected()
     if (this.destroyed) return
     if (this.sink !== null) this.tellSink(this.sink, bits)
@@ -244,7 +247,7 @@ export class TunSocket extends NetSurface {
   private advance(bits: number): void {
     if (bits & ENDED) this.endedByPeer = true
     if (bits & (READABLE | ENDED)) {
-      this.peeks.look()
+      this.peeks?.look()
       if (this.wantsData && !(this.undecided && this.waitingFor !== null)) this.pull()
     }
     if (bits & (WRITABLE | CONNECTED) && this.waitingWrite !== null && this.tcp.sendRoom > 0) this.written(this.waitingWrite)
@@ -272,7 +275,7 @@ export class TunSocket extends NetSurface {
    */
   private over(): void {
     this.endedByPeer = true
-    this.peeks.look()
+    this.peeks?.look()
     if (this.wantsData) this.pull()
     else if (this.tcp.rcvQueue.length === 0 && this.readableLength === 0) {
       this.push(null)
@@ -298,7 +301,6 @@ export class TunSocket extends NetSurface {
 
   /** Moves what was received into the Readable, as long as it wants it. */
   private pull(): void {
-    const { range } = this
     let took = false
     while (this.wantsData && this.tcp.read(range)) {
       took = true
@@ -329,7 +331,7 @@ export class TunSocket extends NetSurface {
 
   override _write(chunk: Buffer, _encoding: BufferEncoding, callback: (error?: Error | null) => void): void {
     this.accept()
-    this.idle.refresh()
+    this.idle?.refresh()
     if (!this.tcp.sendable) return callback(errnoError(this.tcp.error || 'EPIPE', 'write'))
     const room = this.send(chunk)
     this.driver.wake()
@@ -347,7 +349,7 @@ export class TunSocket extends NetSurface {
 
   override _writev(chunks: { chunk: Buffer }[], callback: (error?: Error | null) => void): void {
     this.accept()
-    this.idle.refresh()
+    this.idle?.refresh()
     if (!this.tcp.sendable) return callback(errnoError(this.tcp.error || 'EPIPE', 'write'))
     let room = true
     for (const { chunk } of chunks) room = this.send(chunk)
@@ -364,9 +366,9 @@ export class TunSocket extends NetSurface {
   }
 
   override _destroy(error: Error | null, callback: (error?: Error | null) => void): void {
-    this.idle.clear()
+    this.idle?.clear()
     this.waitingFor = null
-    this.peeks.look()
+    this.peeks?.look()
     if (this.undecided) this.tcp.reject(rejectReason(error))
     else if ((error === null || isPolite(error)) && this.readableLength === 0) this.tcp.close()
     else this.tcp.reset()

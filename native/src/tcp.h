@@ -1,0 +1,69 @@
+// Owns: the kernel's TCP sockets for outbound connections, many behind one epoll descriptor: one wake-up of the event loop tells of all
+// that are ready. Edge triggered: who has not read until EAGAIN remembers that there is more. Read epoll(7), tcp(7).
+
+#pragma once
+
+#include <cstddef>
+#include <cstdint>
+#include <memory>
+#include <string>
+#include <vector>
+
+#include "tun.h"
+
+namespace tun {
+
+struct TcpRequest {
+  /** 4 or 6. */
+  int family = 4;
+  std::string address;
+  int port = 0;
+  /** Source address, none if empty. */
+  std::string localAddress;
+  /** SO_BINDTODEVICE, unless empty. */
+  std::string device;
+  /** SO_MARK, unless negative. */
+  int64_t mark = -1;
+};
+
+/** Answers of its methods are results of 0 and more, or a negative errno. A slot is a socket's number, -EBADF what any other one gets. */
+class TcpSockets {
+ public:
+  static constexpr int EVENT_WORDS = 2;
+  enum Event : int32_t { READABLE = 1, WRITABLE = 2, FAILED_EVENT = 4, ENDING = 8 };
+
+  static std::unique_ptr<TcpSockets> create(Failure& failure);
+  ~TcpSockets() { close(); }
+
+  /** Begins to connect, and answers the slot. `step` says what failed. */
+  int open(const TcpRequest& request, const char*& step);
+  /** What became of the connect: 0, or why it failed. */
+  int connected(size_t slot);
+  int64_t send(size_t slot, const uint8_t* bytes, size_t length);
+  /** 0: the peer has ended. */
+  int64_t receive(size_t slot, uint8_t* bytes, size_t length);
+  /** A FIN behind what was sent. */
+  int shutdown(size_t slot);
+  /** SO_KEEPALIVE with this many seconds of silence; 0: off. */
+  int keepAlive(size_t slot, int seconds);
+  int noDelay(size_t slot, bool on);
+  int address(size_t slot, bool peer, std::string& text, int& port) const;
+  /** The slot is free for another socket after the next wait(). `reset`: a RST instead of a FIN, and nothing that is still queued. */
+  int closeSlot(size_t slot, bool reset);
+
+  /** Fills pairs of slot and events, and answers how many; it never waits. */
+  int wait(int32_t* events, size_t capacity);
+  void close();
+
+  int epoll = -1;
+
+ private:
+  int descriptor(size_t slot) const { return slot < descriptors.size() ? descriptors[slot] : -1; }
+
+  std::vector<int> descriptors;
+  std::vector<uint32_t> unused;
+  /** Closed since the last wait(), whose answer may still name them. */
+  std::vector<uint32_t> retired;
+};
+
+}  // namespace tun

@@ -1,0 +1,242 @@
+// Owns: connections of the kernel's TCP without a stream around them: one epoll descriptor for all of a thread, events handed to each
+// handle's sink. Read epoll(7) on edge-triggered readiness: an event is told once, and whoever does not drain it has to remember.
+
+import { hasTcpSockets, openTcpSockets, type TcpSockets } from '@tun/native'
+
+export interface TcpTarget {
+  address: string
+  port: number
+  family: 4 | 6
+  /** Source address, of the same family. Default: the kernel's choice. */
+  localAddress?: string
+  /** Only through this NIC (SO_BINDTODEVICE). */
+  device?: string
+  /** SO_MARK, for `ip rule` and nftables; needs CAP_NET_ADMIN. */
+  mark?: number
+}
+
+/** Who is told of a handle's events. May close it. */
+export interface TcpSink {
+  /** connect(2) has succeeded. */
+  connected(): void
+  /** There is something to receive: bytes, the end or an error. Told once, until `receive` has answered that there is nothing more. */
+  readable(): void
+  /** `send` takes something again. */
+  writable(): void
+  /** It could not connect, or it broke after its end was received. A positive errno. */
+  failed(errno: number): void
+}
+
+const EAGAIN = 11 // Linux
+const READABLE = 1
+const WRITABLE = 2
+const FAILED = 4
+/** The peer has sent a FIN or a RST: a short read is not the last. */
+const ENDING = 8
+const EVENTS = 256
+
+export class TcpHandle {
+  sink: TcpSink
+  isConnecting = true
+  /** Something may be there to receive. */
+  canReceive = false
+  /** `send` has taken less than it was given. */
+  isBlocked = false
+  /** The peer's FIN was received. */
+  hasEnded = false
+  bytesReceived = 0
+  bytesSent = 0
+  private slot: number
+  private ending = false
+  private isRef = true
+  private isWaiting = false
+  private readonly poller: Poller
+
+  /** Begins to connect. Throws a system error: EMFILE, ENETUNREACH, EADDRNOTAVAIL… */
+  constructor(target: TcpTarget, sink: TcpSink) {
+    this.sink = sink
+    this.poller = poller()
+    this.slot = this.poller.open(this, target)
+  }
+
+  get isClosed(): boolean {
+    return this.slot < 0
+  }
+
+  /** Bytes the kernel took, or a negative errno. Fewer than there are: `writable` follows. */
+  send(bytes: Uint8Array, start: number, end: number): number {
+    const sent = this.poller.native.send(this.slot, bytes, start, end)
+    if (sent >= 0) this.bytesSent += sent
+    if (sent === -EAGAIN || (sent >= 0 && sent < end - start)) {
+      this.isBlocked = true
+      return Math.max(sent, 0)
+    }
+    return sent
+  }
+
+  /** Bytes received; 0: the peer has ended; -1: nothing now, `readable` follows; another negative number: errno. */
+  receive(bytes: Uint8Array, start: number, end: number): number {
+    const received = this.poller.native.receive(this.slot, bytes, start, end)
+    if (received === -EAGAIN) {
+      this.canReceive = false
+      return -1
+    }
+    if (received > 0) {
+      this.bytesReceived += received
+      if (received < end - start && !this.ending) this.canReceive = false
+      return received
+    }
+    this.canReceive = false
+    if (received === 0) this.hasEnded = true
+    return received
+  }
+
+  /** `readable` is told again in the next turn of the event loop: the others come first. */
+  receiveLater(): void {
+    if (this.isWaiting) return
+    this.isWaiting = true
+    this.poller.later(this)
+  }
+
+  shutdown(): void {
+    if (this.slot >= 0) this.poller.native.shutdown(this.slot)
+  }
+
+  keepAlive(seconds: number): void {
+    if (this.slot >= 0) this.poller.native.keepAlive(this.slot, seconds)
+  }
+
+  noDelay(on: boolean): void {
+    if (this.slot >= 0) this.poller.native.noDelay(this.slot, on)
+  }
+
+  address(peer: boolean): { address: string; port: number } | undefined {
+    const at = this.slot < 0 ? undefined : this.poller.native.address(this.slot, peer)
+    return at && { address: at[0], port: at[1] }
+  }
+
+  /** Whether this connection alone keeps the process alive. */
+  setRef(isRef: boolean): void {
+    if (isRef === this.isRef || this.slot < 0) return
+    this.isRef = isRef
+    this.poller.count(isRef ? 1 : -1)
+  }
+
+  /** close(2): what was sent goes out, then a FIN, or a RST if something received was not read. With `reset` a RST at once. Idempotent. */
+  close(reset = false): void {
+    if (this.slot < 0) return
+    this.poller.close(this.slot, reset)
+    if (this.isRef) this.poller.count(-1)
+    this.slot = -1
+    this.canReceive = false
+  }
+
+  /** @internal */
+  happened(events: number): void {
+    if (events & ENDING) this.ending = true
+    if (this.isConnecting) {
+      const error = this.poller.native.connected(this.slot)
+      if (error < 0) return this.sink.failed(-error)
+      this.isConnecting = false
+      this.sink.connected()
+    }
+    if (events & WRITABLE && this.isBlocked && this.slot >= 0) {
+      this.isBlocked = false
+      this.sink.writable()
+    }
+    if (events & READABLE && this.slot >= 0) {
+      this.canReceive = true
+      this.sink.readable()
+    }
+    if (events & FAILED && this.hasEnded && this.slot >= 0) {
+      const error = this.poller.native.connected(this.slot) // receive says nothing but "the end" any more
+      if (error < 0) this.sink.failed(-error)
+    }
+  }
+
+  /** @internal */
+  again(): void {
+    this.isWaiting = false
+    if (this.slot >= 0 && this.canReceive) this.sink.readable()
+  }
+}
+
+class Poller {
+  readonly native: TcpSockets = openTcpSockets()
+  private readonly handles: (TcpHandle | null)[] = []
+  private readonly events = new Int32Array(2 * EVENTS)
+  private refs = 0
+  private waiting: TcpHandle[] = []
+
+  constructor() {
+    this.native.unref()
+    this.native.watch(this.ready)
+  }
+
+  open(handle: TcpHandle, { family, address, port, localAddress, device, mark }: TcpTarget): number {
+    const slot = this.native.open(family, address, port, localAddress, device, mark)
+    this.handles[slot] = handle
+    this.count(1)
+    return slot
+  }
+
+  close(slot: number, reset: boolean): void {
+    this.native.closeSocket(slot, reset)
+    this.handles[slot] = null
+  }
+
+  count(change: number): void {
+    this.refs += change
+    if (this.refs === 0) this.native.unref()
+    else if (this.refs === change) this.native.ref()
+  }
+
+  later(handle: TcpHandle): void {
+    if (this.waiting.push(handle) === 1) setImmediate(this.turn)
+  }
+
+  private readonly ready = (): void => {
+    const { native, events, handles } = this
+    let count: number
+    do {
+      count = native.wait(events)
+      for (let i = 0; i < count; i++) {
+        const handle = handles[events[2 * i]]
+        if (handle) attempt(() => handle.happened(events[2 * i + 1]))
+      }
+    } while (count === EVENTS)
+  }
+
+  private readonly turn = (): void => {
+    const { waiting } = this
+    this.waiting = []
+    for (const handle of waiting) attempt(() => handle.again())
+  }
+}
+
+/** What a sink throws is its own affair: the others are told all the same. */
+function attempt(fn: () => void): void {
+  try {
+    fn()
+  } catch (error) {
+    queueMicrotask(() => {
+      throw error
+    })
+  }
+}
+
+/** One for each thread: modules are loaded once in each. */
+let only: Poller | undefined
+
+function poller(): Poller {
+  only ??= new Poller()
+  return only
+}
+
+let here: boolean | undefined
+
+/** This machine has an addon with TCP sockets (Linux). The addon is asked once: without one, looking for it takes a while. */
+export function hasTcpHandles(): boolean {
+  here ??= hasTcpSockets()
+  return here
+}

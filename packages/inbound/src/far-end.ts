@@ -1,0 +1,106 @@
+// Owns: a relay's upstream as its pump sees it, and the same for any Duplex. far-handle.ts has the one for sockets of our dialers.
+
+import { Buffer } from 'node:buffer'
+import { Socket } from 'node:net'
+import type { Duplex } from 'node:stream'
+import { type ByteRange, errnoError, type Owner } from '@tun/stack'
+
+export type Bytes = Uint8Array<ArrayBuffer>
+
+/** What the upstream tells its pump. */
+export interface FarSink {
+  /**
+   * Bytes [0, length), borrowed for the call if `owner` is null; else they may be kept with `owner.retain()`. The pump calls `pause` if it has
+   * no room for more.
+   */
+  received(bytes: Bytes, length: number, owner: Owner | null): void
+  /** `write` takes more. */
+  upstreamDrained(): void
+  /** The upstream has sent its FIN. */
+  upstreamEnded(): void
+  /** Everything written is on its way, and the FIN behind it. */
+  upstreamFinished(): void
+  upstreamFailed(error: Error): void
+}
+
+export interface FarEnd {
+  /** Begins to read; tells nothing before. */
+  start(sink: FarSink): void
+  /** Takes a range, whose owner is released when its bytes are not needed any more. False: wait for `upstreamDrained`. */
+  write(range: ByteRange): boolean
+  /** A FIN behind what was written. */
+  end(): void
+  /** Bytes taken that the kernel has not taken yet. */
+  readonly unsent: number
+  pause(): void
+  resume(): void
+}
+
+const ignore = () => {}
+/** A Buffer that net.Socket has emitted is read into no more: nobody has to give it back. */
+const KEPT: Owner = { retain: ignore, release: ignore }
+/** Smaller ones are copied together: a flood of tiny pieces must not cost an object each. */
+const WORTH_KEEPING = 2048
+
+/**
+ * Exactly a net.Socket: its 'data' is a fresh buffer each time, and its write callback means that the kernel has the bytes. A stranger's
+ * callback does not (a PassThrough hands the very same bytes on), so strangers get and give copies.
+ */
+function byReference(stream: Duplex): boolean {
+  return Object.getPrototypeOf(stream) === Socket.prototype && !Object.hasOwn(stream, 'write') && !Object.hasOwn(stream, '_write')
+}
+
+export class StreamEnd implements FarEnd {
+  private readonly stream: Duplex
+  private readonly lend: boolean
+  private sink!: FarSink
+
+  constructor(stream: Duplex) {
+    this.stream = stream
+    this.lend = byReference(stream)
+  }
+
+  get unsent(): number {
+    return this.stream.writableLength
+  }
+
+  start(sink: FarSink): void {
+    const { stream } = this
+    this.sink = sink
+    stream.on('drain', () => sink.upstreamDrained())
+    stream.on('data', (chunk: Buffer) => {
+      sink.received(chunk as Bytes, chunk.length, this.lend && chunk.length >= WORTH_KEEPING ? KEPT : null)
+    })
+    stream.on('end', () => sink.upstreamEnded())
+    stream.on('finish', () => sink.upstreamFinished())
+    stream.resume() // whoever had it before may have paused it
+    if (stream.readableEnded) sink.upstreamEnded()
+  }
+
+  write({ bytes, start, end, owner }: ByteRange): boolean {
+    if (owner === null) return this.stream.write(Buffer.from(bytes.buffer, bytes.byteOffset + start, end - start))
+    if (this.lend) return this.stream.write(Buffer.from(bytes.buffer, bytes.byteOffset + start, end - start), () => owner.release())
+    const chunk = Buffer.allocUnsafe(end - start)
+    chunk.set(bytes.subarray(start, end))
+    owner.release()
+    return this.stream.write(chunk)
+  }
+
+  end(): void {
+    if (this.stream.writableFinished) this.sink.upstreamFinished()
+    else this.stream.end()
+  }
+
+  pause(): void {
+    this.stream.pause()
+  }
+
+  resume(): void {
+    this.stream.resume()
+  }
+}
+
+/** What ended a stream that closed, for whoever waited for more. */
+export function endingOf(stream: Duplex): Error {
+  return stream.errored ?? errnoError('ECONNRESET', 'read')
+}

@@ -1,0 +1,133 @@
+// Owns: an upstream of our own dialers in a relay: send(2) and recv(2) on the slabs themselves, no stream between.
+
+import type { DialedSocket, TcpHandle, TcpSink } from '@tun/device'
+import type { ByteRange, Owner } from '@tun/stack'
+import type { Bytes, FarEnd, FarSink } from './far-end.js'
+import { CHUNK_BYTES, sharedBytes, takeChunk } from './read-chunks.js'
+
+/** A read this large makes the next one go to a chunk. */
+const FAST = CHUNK_BYTES / 2
+/** Reads of one connection in a row; then the others get their turn, and the device. */
+const MAX_READS = 4
+
+export class HandleEnd implements FarEnd, TcpSink {
+  private readonly socket: DialedSocket
+  private readonly handle: TcpHandle
+  private sink!: FarSink
+  /** What the kernel has not taken of the last range; its owner waits. */
+  private rest: Bytes | null = null
+  private restStart = 0
+  private restEnd = 0
+  private restOwner: Owner | null = null
+  private isEnding = false
+  private isPaused = false
+  private isFast = false
+
+  private constructor(socket: DialedSocket) {
+    this.socket = socket
+    this.handle = socket.detach(this) as TcpHandle
+    socket.once('close', () => this.dropRest())
+  }
+
+  /** Null: somebody has written to the stream already, which goes first; or it is not connected. */
+  static of(socket: DialedSocket): HandleEnd | null {
+    return socket.pending || socket.destroyed || socket.writableLength > 0 || socket.writableEnded ? null : new HandleEnd(socket)
+  }
+
+  get unsent(): number {
+    return this.restEnd - this.restStart
+  }
+
+  start(sink: FarSink): void {
+    this.sink = sink
+    // What somebody has read into the stream goes first.
+    for (let early = this.socket.read() as Bytes | null; early !== null; early = this.socket.read() as Bytes | null) {
+      sink.received(early, early.length, null)
+    }
+    if (this.handle.hasEnded) sink.upstreamEnded()
+    else if (this.handle.canReceive) this.readable()
+  }
+
+  write({ bytes, start, end, owner }: ByteRange): boolean {
+    const sent = this.handle.isBlocked ? 0 : this.handle.send(bytes, start, end)
+    if (sent === end - start) {
+      owner?.release()
+      return true
+    }
+    if (sent < 0) {
+      owner?.release()
+      this.broken(sent, 'write')
+      return false
+    }
+    this.rest = bytes
+    this.restStart = start + sent
+    this.restEnd = end
+    this.restOwner = owner
+    return false
+  }
+
+  end(): void {
+    this.isEnding = true
+    if (this.rest !== null) return
+    this.handle.shutdown()
+    this.sink.upstreamFinished()
+  }
+
+  pause(): void {
+    this.isPaused = true
+  }
+
+  resume(): void {
+    this.isPaused = false
+    if (this.handle.canReceive) this.handle.receiveLater()
+  }
+
+  // ---- events of the handle
+
+  connected(): void {}
+
+  readable(): void {
+    const { handle } = this
+    for (let reads = 0; !this.isPaused && handle.canReceive; reads++) {
+      if (reads === MAX_READS) return handle.receiveLater()
+      const chunk = this.isFast ? takeChunk() : null
+      const bytes = chunk === null ? sharedBytes : chunk.bytes
+      const length = handle.receive(bytes, 0, CHUNK_BYTES)
+      if (length > 0) {
+        this.isFast = length >= FAST
+        this.sink.received(bytes, length, chunk)
+      }
+      chunk?.release()
+      if (length === 0) this.sink.upstreamEnded()
+      if (length < -1) this.broken(length, 'read')
+    }
+  }
+
+  writable(): void {
+    if (this.rest === null) return
+    const sent = this.handle.send(this.rest, this.restStart, this.restEnd)
+    if (sent < 0) return this.broken(sent, 'write')
+    this.restStart += sent
+    if (this.restStart < this.restEnd) return
+    this.dropRest()
+    if (this.isEnding) this.end()
+    else this.sink.upstreamDrained()
+  }
+
+  failed(errno: number): void {
+    this.broken(-errno, 'read')
+  }
+
+  private broken(answer: number, syscall: string): void {
+    this.sink.upstreamFailed(this.socket.systemError(-answer, syscall))
+  }
+
+  private dropRest(): void {
+    const { restOwner } = this
+    this.rest = null
+    this.restOwner = null
+    this.restStart = 0
+    this.restEnd = 0
+    restOwner?.release()
+  }
+}

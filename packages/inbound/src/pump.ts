@@ -1,0 +1,201 @@
+// Owns: moving the bytes of a relay both ways between a TUN connection and its upstream, and the rules of ending: a FIN becomes a FIN, a
+// reset a reset. No stream's machinery in between on the side of the TUN; far-end.ts is the other side.
+
+import type { Buffer } from 'node:buffer'
+import type { Socket } from 'node:net'
+import type { Duplex } from 'node:stream'
+import { DialedSocket } from '@tun/device'
+import { ByteRange, type ConnectionSink, errnoError, type Owner, type TcpConnection, type TunSocket } from '@tun/stack'
+import { type Bytes, endingOf, type FarEnd, type FarSink, StreamEnd } from './far-end.js'
+import { HandleEnd } from './far-handle.js'
+import type { RelayReason, RelayResult } from './relay.js'
+
+/** One for all: it is valid until the next read, and every range is handed on before that. */
+const range = new ByteRange()
+
+export class Pump implements ConnectionSink, FarSink {
+  private readonly socket: TunSocket
+  private readonly upstream: Duplex
+  private readonly far: FarEnd
+  private readonly resolve: (result: RelayResult) => void
+  private readonly halfCloseTimeout: number
+  private tcp!: TcpConnection
+  private up = 0
+  private down = 0
+  /** The upstream's buffer is full. */
+  private upBlocked = false
+  /** The connection's send queue is full. */
+  private downBlocked = false
+  /** The application has sent its FIN; the upstream was told; and has sent all that was before it. */
+  private sourceEnded = false
+  private upEnded = false
+  private upFinished = false
+  private downEnded = false
+  private done = false
+  private halfTimer: NodeJS.Timeout | null = null
+  private halfMark = 0
+
+  constructor(socket: TunSocket, upstream: Duplex, halfCloseTimeout: number, resolve: (result: RelayResult) => void) {
+    this.socket = socket
+    this.upstream = upstream
+    this.halfCloseTimeout = halfCloseTimeout
+    this.resolve = resolve
+    const direct = upstream instanceof DialedSocket && !Object.hasOwn(upstream, 'write') ? HandleEnd.of(upstream) : null
+    this.far = direct ?? new StreamEnd(upstream)
+  }
+
+  start(): void {
+    const { socket, upstream } = this
+    upstream.allowHalfOpen = true
+    this.tcp = socket.detach(this)
+    socket.on('close', () => this.sourceClosed())
+    upstream.on('error', error => this.fail('upstream-error', error))
+    upstream.on('close', () => this.upstreamClosed())
+    // What somebody has read into the Duplex goes first.
+    for (let early = socket.read() as Buffer | null; early !== null; early = socket.read() as Buffer | null) {
+      range.bytes = early as Bytes
+      range.start = 0
+      range.end = early.length
+      range.owner = null
+      this.up += early.length
+      this.upBlocked = !this.far.write(range)
+    }
+    socket.accept()
+    this.far.start(this)
+    this.sourceEnded = this.tcp.peerEnded
+    this.pumpUp()
+  }
+
+  // ---- the application's side, from the engine
+
+  connected(): void {}
+
+  readable(): void {
+    this.pumpUp()
+  }
+
+  writable(): void {
+    if (!this.downBlocked || this.tcp.sendRoom <= 0) return
+    this.downBlocked = false
+    this.far.resume()
+  }
+
+  ended(): void {
+    this.sourceEnded = true
+    this.pumpUp()
+  }
+
+  gone(code: string): void {
+    if (this.done) return
+    if (code !== '') return this.fail('source-error', errnoError(code, 'read'))
+    this.sourceEnded = true
+    this.pumpUp()
+  }
+
+  private pumpUp(): void {
+    const { tcp } = this
+    let took = false
+    while (!this.upBlocked && !this.done && tcp.read(range)) {
+      took = true
+      this.up += range.end - range.start
+      this.upBlocked = !this.far.write(range)
+    }
+    if (took) {
+      this.halfTimer?.refresh()
+      this.socket.wake()
+    }
+    if (this.sourceEnded && tcp.rcvQueue.length === 0 && !this.upEnded && !this.done) {
+      this.upEnded = true
+      this.far.end()
+      this.oneEnded()
+    }
+  }
+
+  // ---- the upstream's side
+
+  received(bytes: Bytes, length: number, owner: Owner | null): void {
+    if (this.done) return
+    this.down += length
+    this.halfTimer?.refresh()
+    owner?.retain()
+    if (!this.tcp.send(bytes, 0, length, owner)) {
+      this.downBlocked = true
+      this.far.pause()
+    }
+    this.socket.wake()
+  }
+
+  upstreamDrained(): void {
+    this.upBlocked = false
+    this.pumpUp()
+  }
+
+  upstreamEnded(): void {
+    if (this.downEnded || this.done) return
+    this.downEnded = true
+    this.tcp.end()
+    this.socket.wake()
+    this.oneEnded()
+  }
+
+  upstreamFinished(): void {
+    this.upFinished = true
+    if (this.upEnded) this.oneEnded()
+  }
+
+  upstreamFailed(error: Error): void {
+    this.fail('upstream-error', error)
+  }
+
+  private upstreamClosed(): void {
+    if (!this.done) this.fail('upstream-error', endingOf(this.upstream))
+  }
+
+  private sourceClosed(): void {
+    if (!this.done) this.fail('source-error', this.socket.errored ?? errnoError('ECONNABORTED', 'read'))
+  }
+
+  // ---- the end
+
+  private oneEnded(): void {
+    if (this.done) return
+    if (this.upFinished && this.upEnded && this.downEnded) return this.finish('end')
+    if (this.halfTimer !== null) return
+    this.halfMark = this.progress
+    this.halfTimer = setTimeout(() => this.halfTime(), this.halfCloseTimeout).unref()
+  }
+
+  /** Bytes that either end has taken: what still drains from our queues is not idle. */
+  private get progress(): number {
+    return this.up - this.far.unsent + this.down + this.tcp.sndQueue.headAt
+  }
+
+  private halfTime(): void {
+    if (this.progress === this.halfMark) return this.fail('half-close-timeout', errnoError('ETIMEDOUT', 'read'))
+    this.halfMark = this.progress
+    this.halfTimer?.refresh()
+  }
+
+  private fail(reason: RelayReason, error: Error): void {
+    if (this.done) return
+    this.finish(reason, error)
+    reset(this.upstream)
+    this.socket.resetAndDestroy()
+  }
+
+  private finish(reason: RelayReason, error?: Error): void {
+    this.done = true
+    if (this.halfTimer !== null) clearTimeout(this.halfTimer)
+    if (reason === 'end') {
+      this.socket.destroy() // the engine sends what is queued and the FIN
+      this.upstream.destroy() // both its sides are through, whether it destroys itself or not
+    }
+    this.resolve(error ? { up: this.up, down: this.down, reason, error } : { up: this.up, down: this.down, reason })
+  }
+}
+
+function reset(stream: Duplex): void {
+  const socket = stream as Partial<Socket> & Duplex
+  if (!socket.destroyed && socket.resetAndDestroy && !socket.connecting) socket.resetAndDestroy()
+  else stream.destroy()
+}
