@@ -34,6 +34,8 @@ export const PEERS = [
   { name: 'kdig', binary: 'kdig', package: 'knot-dnsutils', version: ['-V'], for: 'the same by another hand', used: true },
   { name: 'iperf3', binary: 'iperf3', package: 'iperf3', version: ['--version'], for: 'TCP and UDP at full speed', used: true },
   { name: 'turnserver', binary: 'turnserver', package: 'coturn', version: ['--version'], for: 'STUN: what kind of NAT we are', used: true },
+  { name: 'gtlsserver', binary: 'gtlsserver', package: 'ngtcp2-server', version: ['--help'], for: 'an HTTP/3 server', used: true },
+  { name: 'gtlsclient', binary: 'gtlsclient', package: 'ngtcp2-client', version: ['--help'], for: 'HTTP/3 by another hand', used: true },
   { name: 'python3', binary: 'python3', package: 'python3', version: ['--version'], for: 'a TUN handed over as fd://', used: true },
   { name: 'tcpdump', binary: 'tcpdump', package: 'tcpdump', version: ['--version'], for: 'a pcap of each failed system test', used: true },
   { name: 'g++', binary: 'g++', package: 'build-essential', version: ['--version'], for: 'building the addon', used: true },

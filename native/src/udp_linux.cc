@@ -133,9 +133,12 @@ std::unique_ptr<Udp> Udp::open(const UdpRequest& request, Failure& failure) {
     const auto mark = static_cast<uint32_t>(request.mark);
     if (setsockopt(fd, SOL_SOCKET, SO_MARK, &mark, sizeof mark) < 0) return fail(failure, "setsockopt", "mark"), nullptr;
   }
-  const int buffers[2][2] = {{SO_RCVBUF, request.receiveBuffer}, {SO_SNDBUF, request.sendBuffer}};
-  for (const auto& [option, bytes] : buffers) {
-    if (bytes > 0 && setsockopt(fd, SOL_SOCKET, option, &bytes, sizeof bytes) < 0) return fail(failure, "setsockopt", "buffer"), nullptr;
+  // With CAP_NET_ADMIN also beyond net.core.rmem_max, socket(7): else what comes while this process does something else is lost that a program
+  // of its own would have read in time.
+  const int buffers[2][3] = {{SO_RCVBUF, SO_RCVBUFFORCE, request.receiveBuffer}, {SO_SNDBUF, SO_SNDBUFFORCE, request.sendBuffer}};
+  for (const auto& [option, force, bytes] : buffers) {
+    if (bytes <= 0 || setsockopt(fd, SOL_SOCKET, force, &bytes, sizeof bytes) == 0) continue;
+    if (setsockopt(fd, SOL_SOCKET, option, &bytes, sizeof bytes) < 0) return fail(failure, "setsockopt", "buffer"), nullptr;
   }
   if (request.gro) setsockopt(fd, SOL_UDP, UDP_GRO, &on, sizeof on);  // without it datagrams come one by one
   const int none = 0;

@@ -1,6 +1,6 @@
 // Owns: the servers of others that system tests talk to, each with the configuration that the tests rely on. They run in a scene's
 // servers namespace and end with it. Read nginx(8), unbound.conf(5), danted.conf(5), turnserver(1),
-// ss-server(1).
+// ss-server(1), gtlsserver --help.
 
 import { mkdirSync, writeFileSync } from 'node:fs'
 import { join } from 'node:path'
@@ -103,10 +103,27 @@ export async function startCoturn(scene: Scene): Promise<void> {
   await scene.servers.listening(3479, { udp: true })
 }
 
+/** An HTTP/3 server on every address; answers the directory it serves. */
+export async function startQuic(scene: Scene, port: number): Promise<string> {
+  const [root, key, certificate, types] = ['www3', 'quic.key', 'quic.pem', 'mime.types'].map(name => scene.file(name))
+  mkdirSync(root)
+  writeFileSync(types, '') // the machine may have none
+  const made = await scene.servers.run(binary('openssl'), [
+    ...['req', '-x509', '-newkey', 'ec', '-pkeyopt', 'ec_paramgen_curve:prime256v1', '-nodes', '-days', '1'],
+    ...['-subj', '/CN=localhost', '-keyout', key, '-out', certificate],
+  ])
+  if (made.code !== 0) throw new Error(`openssl ended with ${made.code}: ${made.stderr}`)
+  const options = ['-q', `--htdocs=${root}`, `--mime-types-file=${types}`]
+  scene.servers.start(binary('gtlsserver'), [...options, '*', String(port), key, certificate])
+  await scene.servers.listening(port, { udp: true })
+  return root
+}
+
 /** iperf3 for one test after the other. */
-export async function startIperf(scene: Scene): Promise<void> {
-  scene.servers.start(binary('iperf3'), ['-s', '-B', SERVER4])
+export async function startIperf(scene: Scene): Promise<Program> {
+  const program = scene.servers.start(binary('iperf3'), ['-s', '-B', SERVER4])
   await scene.servers.listening(5201)
+  return program
 }
 
 async function start(

@@ -19,7 +19,7 @@ export interface UdpSocketOptions {
   device?: string
   /** SO_MARK of what is sent, for `ip rule` and nftables; needs CAP_NET_ADMIN. Linux. */
   mark?: number
-  /** Bytes the kernel may queue (SO_RCVBUF, SO_SNDBUF): asked for, its own bounds hold. */
+  /** Bytes the kernel may queue (SO_RCVBUF, SO_SNDBUF): asked for; without CAP_NET_ADMIN its own bounds hold. */
   receiveBuffer?: number
   sendBuffer?: number
   /** Bytes that wait here while the kernel's queue is full; beyond them `send` answers false. Default 1 MiB; a datagram counts for 256 at least. */

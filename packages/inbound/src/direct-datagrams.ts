@@ -7,7 +7,7 @@ import type { DirectOptions, Lookup } from './direct.js'
 import type { DatagramFlow, DatagramOutbound, Destination, Endpoint } from './outbound.js'
 
 const MAX_QUEUED = 1 << 20 // bytes the kernel has not taken yet, and as many that wait for names; beyond them datagrams are dropped
-const RECEIVE_BUFFER = 1 << 20 // bytes, as far as net.core.rmem_max allows: a burst comes while this process does something else
+const RECEIVE_BUFFER = 1 << 20 // bytes, as far as we may: a burst comes while this process does something else
 const MAX_NAMES = 64 // names a flow may talk to at the same time; the oldest is forgotten
 const MAX_WAITING = 16 // datagrams that wait for one name to be looked up
 

@@ -4,6 +4,7 @@
 
 import type { Buffer } from 'node:buffer'
 import type { TunFlow } from '@tun/stack'
+import { AssociationBound, associationLimit } from './association-bound.js'
 import type { DatagramOutbound, Destination, Endpoint, Outbound } from './outbound.js'
 
 /** Which outbound carries datagrams to this destination; null: none, the application is told so (port unreachable). */
@@ -11,7 +12,7 @@ export type DatagramRoute = (to: Destination) => Outbound | null | Promise<Outbo
 
 /** Destinations whose route is remembered, per flow. */
 const MAX_PATHS = 1024
-/** Associations of one flow; the one that has been idle for longest makes room. */
+/** Associations of one flow; the one that has been idle for longest makes room. Of all flows: association-bound.ts. */
 const MAX_LINES = 64
 /** Datagrams that wait for an association or a route, for each. */
 const MAX_WAITING = 64
@@ -153,6 +154,9 @@ function bare(to: Destination): Destination {
   return to.real ? { address: to.address, port: to.port, family: to.family } : to
 }
 
+/** The process's: so are the descriptors. Made when the first flow comes, by the limit of then. */
+let bound: AssociationBound<Line> | undefined
+
 /** One association. */
 class Line {
   /** It has ended, or has failed long enough ago. */
@@ -172,18 +176,31 @@ class Line {
     private readonly failed: (error: Error) => void,
   ) {
     this.waiting = new Waiting(held)
+    bound ??= new AssociationBound(associationLimit())
+    bound.enter(this, this.usedAt)
     void this.open()
   }
 
   send(payload: Buffer, to: Destination): void {
-    this.usedAt = performance.now()
+    this.use()
     if (this.isFailed) this.flow.reject(to, payload.length)
     else if (this.outbound === null) this.waiting.add(payload, to)
     else this.outbound.send(payload, to)
   }
 
+  private use(): void {
+    this.usedAt = performance.now()
+    bound?.used(this, this.usedAt)
+  }
+
+  /** Others need its descriptors more: the next datagram makes a new one. */
+  evict(): void {
+    this.close()
+  }
+
   close(): void {
     this.over = true
+    bound?.leave(this)
     this.controller.abort()
     this.waiting.drain(() => {})
     this.outbound?.close()
@@ -204,6 +221,7 @@ class Line {
     opened.onMessage((payload, from) => this.receive(payload, from))
     void opened.closed.then(error => {
       if (this.over) return
+      bound?.leave(this)
       // Or a proxy that ends each association at once would get one per datagram.
       if (performance.now() - openedAt < RETRY) this.fail(error ?? new Error('the association ended as soon as it was there'))
       else this.over = true
@@ -213,7 +231,7 @@ class Line {
 
   private receive(payload: Buffer, from: Endpoint): void {
     if (this.over) return
-    this.usedAt = performance.now()
+    this.use()
     try {
       this.flow.send(payload, this.fakeAddress === null ? from : { address: this.fakeAddress, port: from.port })
     } catch {
@@ -223,6 +241,7 @@ class Line {
 
   private fail(error: Error): void {
     this.isFailed = true
+    bound?.leave(this)
     this.waiting.drain((payload, to) => this.flow.reject(to, payload.length))
     this.failed(error)
     setTimeout(() => {

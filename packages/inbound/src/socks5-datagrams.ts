@@ -11,7 +11,7 @@ import { ATYP_IPV4, ATYP_IPV6, ATYP_NAME, encodeAddress } from './socks5-address
 const HEADER = [0, 0, 0]
 const MAX_DATAGRAM = 65_507 // bytes of UDP payload over IPv4, our header included
 const MAX_QUEUED = 1 << 20 // bytes the kernel has not taken yet; beyond them datagrams are dropped
-const RECEIVE_BUFFER = 1 << 20 // bytes, as far as net.core.rmem_max allows: a burst comes while this process does something else
+const RECEIVE_BUFFER = 1 << 20 // bytes, as far as we may: a burst comes while this process does something else
 const KEEPALIVE = 60_000 // ms. Nothing is said on the stream: without it a proxy that vanished stays unnoticed
 
 /**

@@ -143,8 +143,7 @@ export class Stack {
     if (!this.isForUs(slab, now)) return
     if (ip.fragment) {
       const whole = this.reassembly.take(ip, slab, now)
-      if (whole === null) stats.fragments++
-      else this.packet(whole, 0, whole.bytes.length, GSO_NONE, 0, 0, now) // this row counts as what it completed
+      if (whole !== null) this.packet(whole, 0, whole.bytes.length, GSO_NONE, 0, 0, now) // this row counts as what it completed
       return
     }
     if (ip.proto === PROTO_TCP) return this.tcpPacket(slab, gsoType, gsoSize, flags, now)

@@ -15,8 +15,10 @@ export class Drops {
   /** IPv4 options that are a source route. */
   sourceRoute = 0
   ipv6Extension = 0
-  /** Datagrams that were never put together: overlap, nonsense, time over, no room. Not rows: their fragments count as `fragments`. */
+  /** Datagrams that were never put together: overlap, nonsense, time over, no room. Not rows: those are `fragments`. */
   reassembly = 0
+  /** Fragments of such datagrams, and those that came twice. */
+  fragments = 0
   /** Neither TCP nor UDP nor ICMP: the sender is told (ICMP protocol unreachable, ICMPv6 parameter problem). */
   protocol = 0
   /** The application's `packet` hook said so. */
@@ -29,11 +31,13 @@ export class Drops {
   icmpOverflow = 0
   tcpMalformed = 0
   tcpChecksum = 0
+  /** Resets of flows nobody knows: never answered (RFC 9293 §3.10.7.1). */
+  tcpStray = 0
   /** SYN beyond the bounds of pending or half-open connections, or answer to a cookie beyond that of undecided ones. */
   synOverflow = 0
   udpMalformed = 0
   udpChecksum = 0
-  /** Datagrams beyond what one turn queues. */
+  /** Rows of datagrams beyond what one turn queues; a train of them is taken whole or not at all. */
   udpOverflow = 0
   /** What the device marked as nonsense: unknown GSO type, checksum offsets out of bounds. */
   deviceRow = 0
@@ -52,13 +56,16 @@ export class Drops {
 }
 
 export class Stats {
-  /** Rows taken from the device: = tcp + udp + icmp + fragments + handled + Σ drops of input. */
+  /** Rows taken from the device; each of them is in one other counter: `accounted`. */
   rowsIn = 0
   rowsOut = 0
   bytesIn = 0
   bytesOut = 0
-  /** Rows given to the TCP layer (connections, TIME-WAIT, handshakes, or answered by a reset). */
+  /** Delivered to a connection or to TIME-WAIT, or the beginning of a connection. */
   tcp = 0
+  /** Segments of flows nobody knows, answered by a reset or a cookie. */
+  tcpAnswered = 0
+  /** Delivered: handed over with the turn's drain. */
   udp = 0
   /** Echo requests handed over or answered, and errors that were heeded. */
   icmp = 0
@@ -68,8 +75,10 @@ export class Stats {
   icmpErrors = 0
   /** ICMP errors that RFC 1122 and RFC 4443 forbid: about errors, later fragments, multicast. */
   icmpWithheld = 0
-  /** Fragments taken in; the one that completes a datagram counts as that. */
+  /** Fragments that became part of a datagram; the one that completed it counts as what it completed. */
   fragments = 0
+  /** Fragments that wait for the rest: no sum, so many there are. */
+  fragmentsWaiting = 0
   /** Flows closed for newer ones: the table was full. */
   udpFlowsEvicted = 0
   tcpRetransmits = 0
@@ -101,6 +110,12 @@ export class Stats {
   tcpCookiesBad = 0
   readonly drops = new Drops()
 
+  /** What became of all rows: = `rowsIn`, always. Delivered, answered, waiting, dropped. */
+  get accounted(): number {
+    const { tcp, udp, icmp, handled, tcpAnswered, fragments, fragmentsWaiting } = this
+    return tcp + udp + icmp + handled + tcpAnswered + fragments + fragmentsWaiting + this.droppedIn
+  }
+
   /** Σ over the reasons for which a received row is dropped. */
   get droppedIn(): number {
     const d = this.drops
@@ -113,6 +128,7 @@ export class Stats {
       d.ttl +
       d.sourceRoute +
       d.ipv6Extension +
+      d.fragments +
       d.protocol +
       d.hook +
       d.icmp +
@@ -121,8 +137,11 @@ export class Stats {
       d.icmpOverflow +
       d.tcpMalformed +
       d.tcpChecksum +
+      d.tcpStray +
+      d.synOverflow +
       d.udpMalformed +
       d.udpChecksum +
+      d.udpOverflow +
       d.deviceRow
     )
   }

@@ -90,6 +90,31 @@ const operations = {
     return { answers: new Set(seen.map(({ payload }) => payload)).size, right: right.length }
   },
 
+  /** `count` sockets, each with a datagram that comes back; the sources stay until the end. How many were answered, the second time too. */
+  async sources() {
+    const { host, from, count = 0 } = request
+    const sockets = await Promise.all(
+      Array.from({ length: count }, async () => {
+        const each = createSocket(isIPv6(host) ? 'udp6' : 'udp4')
+        each.bind(0, from)
+        await once(each, 'listening')
+        return each
+      }),
+    )
+    const round = async () => {
+      let answered = 0
+      for (const each of sockets) {
+        each.send('x', PORTS.udpEcho, host)
+        const answer = await Promise.race([once(each, 'message'), new Promise(resolve => setTimeout(resolve, PATIENCE, null))])
+        if (answer !== null) answered++
+      }
+      return answered
+    }
+    const answers = [await round(), await round()]
+    for (const each of sockets) each.close()
+    return { answers }
+  },
+
   /** udp-peers.mjs: one of its peers is asked to let all speak, then each is spoken to. */
   async peers() {
     const count = request.count ?? 0

@@ -81,6 +81,10 @@ export class Reassembly {
     const whole = this.insert(partial, ip.fragmentOffset, end, !ip.moreFragments, slab, ip.payload)
     if (!whole) return null
     const packet = assemble(partial, ip)
+    const { stats } = this
+    stats.fragments += partial.fragments.length - 1 // the last one counts as what it completed
+    stats.fragmentsWaiting -= partial.fragments.length
+    partial.fragments.length = 0
     this.drop(partial)
     return packet
   }
@@ -101,7 +105,15 @@ export class Reassembly {
 
   private refuse(): null {
     this.stats.drops.reassembly++
+    this.stats.drops.fragments++
     return null
+  }
+
+  /** What waited of `partial` is not waited for any more. */
+  private lose(partial: Partial): void {
+    this.stats.drops.fragments += partial.fragments.length
+    this.stats.fragmentsWaiting -= partial.fragments.length
+    partial.fragments.length = 0
   }
 
   private find(ip: IpPacket, now: Millis): Partial | null {
@@ -161,16 +173,21 @@ export class Reassembly {
     let i = fragments.length
     while (i > 0 && fragments[i - 1].offset >= offset) i--
     const same = fragments[i]
-    if (same !== undefined && same.offset === offset && same.end === end) return false // the same again: RFC 8200 §4.5 lets it pass
+    if (same !== undefined && same.offset === offset && same.end === end) {
+      this.stats.drops.fragments++ // the same again: RFC 8200 §4.5 lets it pass
+      return false
+    }
     const overlaps = (same !== undefined && same.offset < end) || (i > 0 && fragments[i - 1].end > offset)
     const contradicts = partial.total >= 0 && (last ? end !== partial.total : end > partial.total)
     const behind = last && fragments.length > 0 && fragments[fragments.length - 1].end > end
     if (overlaps || contradicts || behind || fragments.length === MAX_FRAGMENTS) {
       this.poison(partial)
+      this.stats.drops.fragments++
       return false
     }
     const bytes = slab.bytes.slice(from, from + end - offset)
     fragments.splice(i, 0, { offset, end, bytes })
+    this.stats.fragmentsWaiting++
     partial.bytes += bytes.length
     this.charge(partial, bytes.length + OVERHEAD)
     if (last) partial.total = end
@@ -181,11 +198,12 @@ export class Reassembly {
     this.stats.drops.reassembly++
     this.charge(partial, OVERHEAD - partial.held)
     partial.bytes = 0
-    partial.fragments.length = 0
+    this.lose(partial)
     partial.poisoned = true
   }
 
   private drop(partial: Partial): void {
+    this.lose(partial)
     this.charge(partial, -partial.held)
     this.queue.delete(partial)
     this.table.key.set(partial.key)

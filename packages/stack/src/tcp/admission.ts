@@ -1,5 +1,6 @@
 // Owns: how many connections may be before ESTABLISHED, or undecided behind a cookie: all together and of one source; and whether what comes
-// beyond is a flood, which cookies answer, or a crowd, which is left to come again. Read first: RFC 4987 §3.
+// beyond is a flood, which cookies answer, or a crowd, which is left to come again. A flood falls silent, or, where it repeats its SYNs, does
+// not answer the few cookies that are sent to find out. Read first: RFC 4987 §3.
 
 import { halfSipHash } from '../memory/keyed-hash.js'
 import type { Millis } from '../memory/slab.js'
@@ -15,6 +16,18 @@ const COMPANY = 60_000 // ms
 const OVERFLOW_MIN = 3000 // ms
 /** And a flood, rather than clients of a slow application, if this part of the entries fell silent meanwhile. */
 const SILENT_PART = 1 / 4
+/** A flood may repeat its SYNs as clients do. So where nobody falls silent, a few SYNs beyond the bounds get a cookie: who is there answers it. */
+const SAMPLES = 16
+/** Most of which stay without an answer in a flood, whatever honest clients are among them. */
+const ANSWERED_PART = 1 / 4
+/** What has lasted for so long is more than a burst. */
+const SAMPLE_AFTER = 1000 // ms
+/** Not all of one burst, */
+const SAMPLE_GAP = 10 // ms
+/** and an answer has so long to come: longer than any round trip, or a client's first timer (RFC 6298 (2.1)) would be too short for it. */
+const ANSWER_TIME = 1000 // ms
+/** A crowd is asked again after this. */
+const ROUND = 10_000 // ms
 /** While cookies answer, a SYN takes a silent entry's place only if it does not come in a crowd. */
 const CALM = 10 // ms
 
@@ -40,6 +53,10 @@ export class Admission {
   private lastAt: Millis = -Infinity
   private silent = 0
   private flooded = false
+  /** Of this round: cookies sent to find out, the last of them, how many came back. */
+  private sampled = 0
+  private sampledAt: Millis = -Infinity
+  private answered = 0
   private calmAt: Millis = -Infinity
 
   constructor(options: Required<StackOptions>, random32: () => number) {
@@ -149,18 +166,47 @@ export class Admission {
     this.silent++
   }
 
-  /** A SYN came beyond the bounds. True: cookies answer such ones. */
-  overflows(now: Millis): boolean {
-    const { synCookies, maxPending } = this.options
+  /** A cookie came back: its client is there. */
+  cookieAnswered(): void {
+    this.answered++
+  }
+
+  /** A SYN came beyond the bounds. True: answer it by a cookie, `mayCookie` provided. */
+  overflows(now: Millis, mayCookie: boolean): boolean {
+    const { synCookies } = this.options
+    this.note(now)
+    if (!mayCookie || synCookies === false) return false
+    return synCookies === true || this.flooded || this.samples(now)
+  }
+
+  private note(now: Millis): void {
     if (now - this.lastAt >= OVERFLOW_MIN) {
       this.since = now
       this.silent = 0
+      this.sampled = 0
+      this.answered = 0
       this.flooded = false
     }
     this.lastAt = now
     this.calmAt = now
-    this.flooded ||= now - this.since >= OVERFLOW_MIN && this.silent >= maxPending * SILENT_PART
-    return synCookies === true || (synCookies === 'auto' && this.flooded)
+    this.flooded ||= now - this.since >= OVERFLOW_MIN && (this.silent >= this.options.maxPending * SILENT_PART || this.nobodyAnswers(now))
+  }
+
+  /** Is this SYN one of those that are asked? */
+  private samples(now: Millis): boolean {
+    if (now - this.since < SAMPLE_AFTER || now - this.sampledAt < SAMPLE_GAP) return false
+    if (this.sampled === SAMPLES) {
+      if (now - this.sampledAt < ROUND) return false
+      this.sampled = 0
+      this.answered = 0
+    }
+    this.sampled++
+    this.sampledAt = now
+    return true
+  }
+
+  private nobodyAnswers(now: Millis): boolean {
+    return this.sampled === SAMPLES && now - this.sampledAt >= ANSWER_TIME && this.answered < SAMPLES * ANSWERED_PART
   }
 
   /** May a SYN take the place of a silent entry? Not in a flood: the cookie serves it as well, and costs the application nothing. */
@@ -168,7 +214,7 @@ export class Admission {
     const { synCookies } = this.options
     const answering = synCookies === true || (synCookies === 'auto' && this.flooded && now - this.lastAt < OVERFLOW_MIN)
     if (!answering) {
-      this.overflows(now) // an entry that must go is one too many
+      this.note(now) // an entry that must go is one too many
       return true
     }
     const calm = now - this.calmAt >= CALM

@@ -70,10 +70,11 @@ export class Handshake {
     const { tcp } = this
     if (!this.hasRoom(ip, now)) {
       // No cookie reaches beyond what an old connection has sent: there the SYN comes again.
-      if (this.admission.overflows(now) && old === null) tcp.replyCookie(ip, seg, now)
+      if (this.admission.overflows(now, old === null)) tcp.replyCookie(ip, seg, now)
       else tcp.stats.drops.synOverflow++ // unanswered: the client repeats it
       return false
     }
+    tcp.stats.tcp++
     tcp.flows.setKey(ip.s0, ip.s1, ip.s2, ip.s3, ip.d0, ip.d1, ip.d2, ip.d3, seg.srcPort, seg.dstPort)
     const c = connectionOf(tcp, ip, seg)
     c.state = SYN_PENDING
@@ -144,6 +145,7 @@ export class Handshake {
       tcp.stats.tcpCookiesBad++
       return 'unknown'
     }
+    admission.cookieAnswered()
     if (!admission.admitsUndecided(admission.source(ip.s0, ip.s1, ip.s2, ip.s3), ip.v4, now)) {
       tcp.stats.drops.synOverflow++
       return 'later'

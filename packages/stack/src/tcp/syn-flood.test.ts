@@ -268,6 +268,8 @@ describe("synCookies: 'auto'", () => {
     }
     return pair
   }
+  /** What finds out whether anybody is there: a round of them. */
+  const SAMPLES = 16
   /** `each` SYNs of a flood in a millisecond, for `ms`. */
   function flood(pair: Pair, ms: number, each = 1, first = 0) {
     for (let i = 0; i < ms; i++) {
@@ -275,6 +277,42 @@ describe("synCookies: 'auto'", () => {
       pair.clock.advance(1)
     }
   }
+  /** One SYN a millisecond, of `distinct` connections: each is repeated as often. */
+  function repeating(pair: Pair, ms: number, distinct: number) {
+    for (let i = 0; i < ms; i++) {
+      pair.b.device.inject(syn(spoofed(i % distinct)))
+      pair.clock.advance(1)
+    }
+  }
+  test.each([
+    ['5 times a second', 200],
+    ['every 2 s, as clients do', 2000],
+  ])(
+    'a flood that repeats its SYNs %s, of an application whose dials hang: nobody answers the samples, so cookies, and clients connect',
+    (_, distinct) => {
+      const pair = pairOf()
+      const { stack } = pair.b
+      pair.b.onrequest = ({ connection }) => {
+        if (connection.r3 >>> 16 !== 0x0a4d) connection.accept() // 10.77: the flood's
+      }
+      repeating(pair, 3200, distinct)
+      const before = stack.stats.tcpCookiesSent
+      expect(before).toBeGreaterThan(SAMPLES)
+      const client = pair.connect()
+      client.write(new Uint8Array(5000))
+      repeating(pair, 100, distinct)
+      expect(client.connected).toBe(true)
+      expect(pair.b.accepted.filter(s => s.connection.cookie).map(s => s.receivedBytes)).toEqual([5000])
+    },
+  )
+  test('in the first second of an overflow nobody gets a cookie, and one round of samples is all until it is known', () => {
+    const pair = pairOf()
+    pair.b.onrequest = () => {}
+    repeating(pair, 1000, 200)
+    expect(pair.b.stack.stats.tcpCookiesSent).toBe(0)
+    repeating(pair, 2000, 200)
+    expect(pair.b.stack.stats.tcpCookiesSent).toBe(SAMPLES)
+  })
   test.each([
     ['decides slowly: they stay pending', false],
     ['accepts at once: they stay half-open', true],
@@ -285,10 +323,10 @@ describe("synCookies: 'auto'", () => {
       if (accepts || stream.connection.cookie) stream.connection.accept()
     }
     flood(pair, 3000)
-    expect(stack.stats.tcpCookiesSent).toBe(0)
+    expect(stack.stats.tcpCookiesSent).toBeLessThanOrEqual(SAMPLES)
     expect(stack.stats.drops.synOverflow).toBeGreaterThan(2000)
     flood(pair, 200)
-    expect(stack.stats.tcpCookiesSent).toBeGreaterThan(0)
+    expect(stack.stats.tcpCookiesSent).toBeGreaterThan(SAMPLES)
     const client = pair.connect()
     client.write(new Uint8Array(5000))
     flood(pair, 100)
@@ -303,7 +341,7 @@ describe("synCookies: 'auto'", () => {
     flood(pair, 1500, 2, 10_000)
     expect(pair.b.accepted.length - before).toBeLessThan(10)
   })
-  test('clients of a slow application, however many: their SYNs come again, so there is no cookie', () => {
+  test('clients of a slow application, however many: they answer the samples, so those are all the cookies there are', () => {
     const pair = pairOf()
     pair.b.onrequest = () => {}
     const clients = Array.from({ length: 400 }, () => pair.connect())
@@ -313,8 +351,11 @@ describe("synCookies: 'auto'", () => {
       pair.b.driver.wake()
     }
     expect(clients.filter(c => c.connected).length).toBeGreaterThan(100)
-    expect(pair.b.stack.stats.drops.synOverflow).toBeGreaterThan(1000)
-    expect(pair.b.stack.stats.tcpCookiesSent).toBe(0)
+    const { drops, tcpCookiesSent, tcpCookiesAccepted } = pair.b.stack.stats
+    expect(drops.synOverflow).toBeGreaterThan(1000)
+    expect(tcpCookiesSent).toBeGreaterThan(0)
+    expect(tcpCookiesSent).toBeLessThanOrEqual(3 * SAMPLES) // 20 s
+    expect(tcpCookiesAccepted).toBe(tcpCookiesSent)
   })
   test('behind the flood, silent entries make room again and requests are requests', () => {
     const pair = pairOf()

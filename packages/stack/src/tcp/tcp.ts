@@ -111,18 +111,24 @@ export class Tcp {
 
   /** A segment with good checksum. `slab` holds it. */
   input(ip: IpPacket, seg: Segment, slab: Slab, now: Millis): void {
-    this.stats.tcp++
+    const { stats } = this
     this.flows.setKey(ip.s0, ip.s1, ip.s2, ip.s3, ip.d0, ip.d1, ip.d2, ip.d3, seg.srcPort, seg.dstPort)
     const c = this.flows.find()
     if (c !== undefined) {
       if (c.state <= SYN_RECEIVED && this.handshake.crossesCookie(c, seg, now)) this.again = true
       else arrives(c, seg, slab, now)
-      if (!this.again) return
+      if (!this.again) {
+        stats.tcp++
+        return
+      }
       this.again = false
       this.flows.setKey(ip.s0, ip.s1, ip.s2, ip.s3, ip.d0, ip.d1, ip.d2, ip.d3, seg.srcPort, seg.dstPort)
     }
     if (this.timeWait.size > 0 && this.arrivesInTimeWait(ip, seg, now)) return
-    if (seg.flags & RST) return // §3.10.7.1 and .2: never answered
+    if (seg.flags & RST) {
+      stats.drops.tcpStray++ // §3.10.7.1 and .2: never answered
+      return
+    }
     if ((seg.flags & (SYN | ACK | FIN)) === SYN) this.handshake.syn(ip, seg, now)
     else if ((seg.flags & (SYN | ACK)) === ACK) this.acknowledges(ip, seg, slab, now)
     else this.refuse(ip, seg)
@@ -132,21 +138,25 @@ export class Tcp {
   private acknowledges(ip: IpPacket, seg: Segment, slab: Slab, now: Millis): void {
     const c = this.handshake.fromCookie(ip, seg, now)
     if (c === 'unknown') this.refuse(ip, seg)
-    else if (c !== 'later') arrives(c, seg, slab, now)
+    else if (c !== 'later') {
+      this.stats.tcp++
+      arrives(c, seg, slab, now)
+    }
   }
 
   /** §3.10.7.4 as far as it concerns TIME-WAIT. True: the segment is dealt with. */
   private arrivesInTimeWait(ip: IpPacket, seg: Segment, now: Millis): boolean {
     this.timeWait.key.set(this.flows.key)
     if (!this.timeWait.find(this.waiting)) return false
-    if (seg.flags & RST) return true // RFC 1337
-    const opens = (seg.flags & (SYN | ACK | FIN)) === SYN
+    const opens = (seg.flags & (SYN | ACK | FIN | RST)) === SYN
     if (opens && mayReuse(this.waiting, seg.seq, seg.hasTimestamps, seg.tsVal)) {
       if (!this.handshake.syn(ip, seg, now, this.waiting)) return true // it comes again, and finds the same
       this.timeWait.key.set(this.flows.key)
       this.timeWait.delete()
       return true
     }
+    this.stats.tcp++
+    if (seg.flags & RST) return true // RFC 1337
     const w = this.waiting
     // What both sides' TIME-WAITs would tell each other for ever: nothing new, in place.
     if (segLen(seg) === 0 && seg.seq === w.rcvNxt) return true
@@ -178,6 +188,7 @@ export class Tcp {
       p.flags = RST | ACK
     }
     this.stats.tcpResetsSent++
+    this.stats.tcpAnswered++
     this.sendLone()
   }
 
@@ -199,6 +210,7 @@ export class Tcp {
     p.tsVal = stampOptions((Math.floor(now) + cookies.tsOffset(key)) | 0, seg.wndShift, p.sackPermitted)
     p.tsEcr = seg.tsVal
     this.stats.tcpCookiesSent++
+    this.stats.tcpAnswered++
     this.sendLone()
   }
 

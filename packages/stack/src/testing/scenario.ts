@@ -230,14 +230,14 @@ function same(a: Uint8Array, b: Uint8Array): boolean {
 
 /** At rest: nothing is held, and every row taken in is accounted for. */
 function checkAtRest({ stack }: Endpoint): void {
-  const { rowsIn, tcp, udp, icmp, fragments, droppedIn } = stack.stats
+  const { rowsIn, accounted } = stack.stats
   const heap = (stack as unknown as { heap: { size: number } }).heap.size
   const held = {
     slabs: stack.slabs.inUse - 1,
     receiveQueued: stack.tcp.receiveQueued,
     flows: stack.tcp.flows.size,
     pending: stack.tcp.handshake.pending,
-    'rows in': rowsIn - tcp - udp - icmp - fragments - droppedIn,
+    'rows in': rowsIn - accounted,
     'TIME-WAIT': stack.tcp.timeWait.size,
     heap,
   }

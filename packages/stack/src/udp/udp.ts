@@ -78,13 +78,18 @@ export class Udp {
 
   /** One datagram in view[udp.data, udp.end) of `slab`; a USO row holds several of `size` bytes each. */
   input(ip: IpPacket, udp: UdpHeader, slab: Slab, size: number, now: Millis): void {
+    const step = size > 0 ? size : Math.max(1, udp.end - udp.data)
+    const datagrams = Math.max(1, Math.ceil((udp.end - udp.data) / step))
+    if (this.queued + datagrams > MAX_QUEUED) {
+      this.stats.drops.udpOverflow++
+      return
+    }
     this.stats.udp++
     const served = this.served.get(udp.dstPort)
     const flow = served?.some(matches => matches(ip.d0, ip.d1, ip.d2, ip.d3))
       ? null
       : this.flows.of(ip.v4, ip.s0, ip.s1, ip.s2, ip.s3, udp.srcPort, udp.dstPort, now)
     if (flow !== null) this.flows.contacts?.note(flow, ip.d0, ip.d1, ip.d2, ip.d3, udp.dstPort, now)
-    const step = size > 0 ? size : Math.max(1, udp.end - udp.data)
     let at = udp.data
     do {
       this.enqueue(ip, udp, flow, slab, at, Math.min(at + step, udp.end))
@@ -93,10 +98,6 @@ export class Udp {
   }
 
   private enqueue(ip: IpPacket, udp: UdpHeader, flow: UdpFlow | null, slab: Slab, start: number, end: number): void {
-    if (this.queued === MAX_QUEUED) {
-      this.stats.drops.udpOverflow++
-      return
-    }
     if (this.queued === this.queue.length) this.queue.push(new Datagram())
     const d = this.queue[this.queued++]
     d.flow = flow
