@@ -55,5 +55,13 @@ exports.hasTcpSockets = () => {
     return false
   }
 }
+exports.openNetlink = request => {
+  const { Netlink } = load()
+  if (Netlink) return new Netlink(request)
+  throw Object.assign(new Error('ERR_TUN_UNSUPPORTED_PLATFORM: openNetlink'), {
+    code: 'ERR_TUN_UNSUPPORTED_PLATFORM',
+    syscall: 'openNetlink',
+  })
+}
 exports.checksum = bytes => load().checksum(bytes)
 exports.verify = packet => load().verify(packet)

@@ -22,6 +22,8 @@ export interface NativeError extends Error {
 export interface Tun {
   /** The NIC's name, for sockets `fdN`. */
   readonly name: string
+  /** The NIC's number, 0 if it cannot be told. */
+  readonly index: number
   readonly kind: 'tun' | 'socket'
   /** It has a vnet header: rows with CSUM_PARTIAL and gsoSize go to the kernel as they are. Without, they are completed and cut here. */
   readonly offload: boolean
@@ -63,6 +65,8 @@ export interface Tun {
   watch(events: number, callback: (events: number) => void): void
   ref(): void
   unref(): void
+  /** Another process has the descriptor, too: closing leaves offloads and O_NONBLOCK, which are shared, as they are. */
+  handedOver(): void
   /** Idempotent; also within the callback. */
   close(): void
 }
@@ -207,6 +211,29 @@ export interface TcpSockets {
 export function openTcpSockets(): TcpSockets
 /** There is an addon and it has them: Linux. */
 export function hasTcpSockets(): boolean
+export interface NetlinkRequest {
+  /** RTMGRP_* bits; 0: for questions only. */
+  groups: number
+  /** The descriptor of a TUN, whose network namespace is meant. Default: this process's. */
+  nic?: number
+}
+
+/** A NETLINK_ROUTE socket, non-blocking. Messages are in the byte order of the machine. */
+export interface Netlink {
+  /** One datagram of the kernel into `buffer`: its length; 0: nothing waits; -1: some were lost (ENOBUFS), or it was longer: ask anew. */
+  receive(buffer: Uint8Array): number
+  /** A request: nlmsghdr and what belongs to it. Throws NativeError. */
+  send(message: Uint8Array): void
+  /** Level triggered; null stops. */
+  watch(callback: (() => void) | null): void
+  ref(): void
+  unref(): void
+  /** Idempotent; also within the callback. */
+  close(): void
+}
+
+/** Throws NativeError (`syscall` socket or bind), or an Error with code ERR_TUN_UNSUPPORTED_PLATFORM. */
+export function openNetlink(request: NetlinkRequest): Netlink
 
 /** The Internet checksum of `bytes` (RFC 1071). */
 export function checksum(bytes: Uint8Array): number

@@ -15,6 +15,7 @@ import { pathToFileURL } from 'node:url'
 export const PEERS = [
   { name: 'ip', binary: 'ip', package: 'iproute2', version: ['-V'], for: 'namespaces, routes, ss', used: true },
   { name: 'setpriv', binary: 'setpriv', package: 'util-linux', version: ['--version'], for: 'applications that are not root', used: true },
+  { name: 'setcap', binary: 'setcap', package: 'libcap2-bin', version: ['-h'], for: 'CAP_NET_ADMIN for a copy of node', used: true },
   { name: 'curl', binary: 'curl', package: 'curl', version: ['--version'], for: 'npm run try, HTTP by name', used: true },
   { name: 'nginx', binary: 'nginx', package: 'nginx-light', version: ['-v'], for: 'a web server', used: true },
   { name: 'git', binary: 'git', package: 'git', version: ['--version'], for: 'a clone over HTTP', used: true },

@@ -47,7 +47,16 @@ export function loads() {
 /** One g++ call with the headers of node-api-headers; Linux only. Throws with the compiler's words on stderr. */
 export function compile(output = addonPath, extra = ['-O3', '-s']) {
   mkdirSync(path.dirname(output), { recursive: true })
-  const linux = ['tun_linux.cc', 'open_linux.cc', 'segment.cc', 'descriptors_linux.cc', 'isolate_linux.cc', 'tcp_linux.cc', 'udp_linux.cc']
+  const linux = [
+    'tun_linux.cc',
+    'open_linux.cc',
+    'segment.cc',
+    'descriptors_linux.cc',
+    'isolate_linux.cc',
+    'tcp_linux.cc',
+    'udp_linux.cc',
+    'netlink_linux.cc',
+  ]
   const sources = ['addon.cc', 'checksum.cc', ...linux].map(name => path.join(root, 'src', name))
   const temporary = `${output}.${process.pid}`
   const definitions = ['NAPI_VERSION=8', 'NODE_GYP_MODULE_NAME=tun_native', 'NAPI_CPP_EXCEPTIONS', 'NODE_ADDON_API_DISABLE_DEPRECATED']

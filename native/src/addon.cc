@@ -14,6 +14,7 @@
 #include "glue.h"
 #include "isolate_object.h"
 #include "tcp_object.h"
+#include "netlink_object.h"
 #include "tun.h"
 #include "udp_object.h"
 #include "watcher.h"
@@ -28,7 +29,7 @@ class TunObject final : public Napi::ObjectWrap<TunObject> {
                         InstanceAccessor<&TunObject::getFd>("fd"),
                         rawMethod<TunObject>("read", read), rawMethod<TunObject>("write", write), InstanceMethod<&TunObject::watch>("watch"),
                         InstanceMethod<&TunObject::ref>("ref"), InstanceMethod<&TunObject::unref>("unref"),
-                        InstanceMethod<&TunObject::closeMethod>("close")});
+                        InstanceMethod<&TunObject::handedOver>("handedOver"), InstanceMethod<&TunObject::closeMethod>("close")});
   }
 
   explicit TunObject(const Napi::CallbackInfo& info) : Napi::ObjectWrap<TunObject>(info) {
@@ -37,6 +38,7 @@ class TunObject final : public Napi::ObjectWrap<TunObject> {
     Napi::Object self = info.This().As<Napi::Object>();
     const Napi::Env env = info.Env();
     self.Set("name", tun->name);
+    self.Set("index", Napi::Number::New(env, tun->index));
     self.Set("kind", tun->socket ? "socket" : "tun");
     self.Set("offload", Napi::Boolean::New(env, tun->offload.vnet));
     self.Set("offloadSet", Napi::Number::New(env, tun->offload.set));
@@ -136,6 +138,7 @@ class TunObject final : public Napi::ObjectWrap<TunObject> {
 
   void ref(const Napi::CallbackInfo&) { setReferenced(true); }
   void unref(const Napi::CallbackInfo&) { setReferenced(false); }
+  void handedOver(const Napi::CallbackInfo&) { tun->handedOver = true; }
   void closeMethod(const Napi::CallbackInfo&) { closeAll(); }
   Napi::Value getFd(const Napi::CallbackInfo& info) { return Napi::Number::New(info.Env(), tun->descriptor()); }
   Napi::Value getMtu(const Napi::CallbackInfo& info) { return Napi::Number::New(info.Env(), tun->mtu()); }
@@ -258,6 +261,7 @@ Napi::Object init(Napi::Env env, Napi::Object exports) {
   exports.Set("Isolated", IsolatedObject::define(env));
   exportTcp(env, exports);
   exportUdp(env, exports);
+  exportNetlink(env, exports);
   exports.Set("checksum", Napi::Function::New<checksum>(env, "checksum"));
   exports.Set("verify", Napi::Function::New<verify>(env, "verify"));
   return exports;

@@ -19,6 +19,7 @@
 #include <system_error>
 #include <thread>
 
+#include "netlink.h"
 #include "tun_linux.h"
 
 #ifndef TUNGETDEVNETNS  // Linux 5.2
@@ -72,21 +73,37 @@ bool setNonBlocking(int fd, bool& wasBlocking) {
   return !wasBlocking || fcntl(fd, F_SETFL, flags | O_NONBLOCK) == 0;
 }
 
-/** A datagram socket in the network namespace `ns`, made by a thread which goes there and ends. */
-int socketIn(int ns) {
+/** A socket in the network namespace `ns`, made by a thread which goes there and ends. */
+int socketIn(int ns, int domain, int type, int protocol) {
   int made = -1;
+  int error = EAGAIN;
   try {
     std::thread visitor([&] {
-      if (setns(ns, CLONE_NEWNET) == 0) made = ::socket(AF_INET, SOCK_DGRAM | SOCK_CLOEXEC, 0);
+      if (setns(ns, CLONE_NEWNET) == 0) made = ::socket(domain, type, protocol);
+      error = errno;
     });
     visitor.join();
   } catch (const std::system_error&) {
     // EAGAIN: no thread to be had. N-API would end the process with it; without the socket, MTU and up-state are not known.
   }
+  errno = error;
   return made;
 }
 
 }  // namespace
+
+// An inherited TUN may live in another network namespace, where its name means another NIC or none.
+int socketOfNic(int nic, int domain, int type, int protocol) {
+  const int theirs = ioctl(nic, TUNGETDEVNETNS);
+  if (theirs < 0) return ::socket(domain, type, protocol);
+  struct stat here, there;
+  const bool same = stat("/proc/thread-self/ns/net", &here) == 0 && fstat(theirs, &there) == 0 && here.st_ino == there.st_ino;
+  const int made = same ? ::socket(domain, type, protocol) : socketIn(theirs, domain, type, protocol);
+  const int error = errno;
+  ::close(theirs);
+  errno = error;
+  return made;
+}
 
 std::unique_ptr<Tun> Tun::open(const OpenRequest& request, Failure& failure) {
   auto tun = std::make_unique<LinuxTun>();
@@ -229,17 +246,12 @@ bool LinuxTun::describeSocket(Failure& failure) {
   return true;
 }
 
-// An inherited TUN may live in another network namespace, where the name means another NIC or none.
 void LinuxTun::openControl(bool inherited) {
-  const int theirs = inherited ? ioctl(fd, TUNGETDEVNETNS) : -1;
-  if (theirs < 0) {
-    control = ::socket(AF_INET, SOCK_DGRAM | SOCK_CLOEXEC, 0);
-    return;
-  }
-  struct stat here, there;
-  const bool same = stat("/proc/thread-self/ns/net", &here) == 0 && fstat(theirs, &there) == 0 && here.st_ino == there.st_ino;
-  control = same ? ::socket(AF_INET, SOCK_DGRAM | SOCK_CLOEXEC, 0) : socketIn(theirs);
-  ::close(theirs);
+  const int type = SOCK_DGRAM | SOCK_CLOEXEC;
+  control = inherited ? socketOfNic(fd, AF_INET, type, 0) : ::socket(AF_INET, type, 0);
+  ifreq request{};
+  copyName(request.ifr_name, name);
+  if (control >= 0 && ioctl(control, SIOCGIFINDEX, &request) == 0) index = request.ifr_ifindex;
 }
 
 bool LinuxTun::configure(const OpenRequest& request, Failure& failure) {
@@ -266,30 +278,37 @@ bool LinuxTun::configure(const OpenRequest& request, Failure& failure) {
   return true;
 }
 
+bool LinuxTun::ask(unsigned long what, ifreq& request) {
+  if (socket || control < 0) return false;
+  copyName(request.ifr_name, name);
+  if (ioctl(control, what, &request) == 0) return true;
+  // It may have been renamed; the descriptor knows its name.
+  if (errno != ENODEV || ioctl(fd, TUNGETIFF, &request) < 0 || name == request.ifr_name) return false;
+  name = request.ifr_name;
+  return ioctl(control, what, &request) == 0;
+}
+
 int LinuxTun::mtu() {
   ifreq request{};
-  copyName(request.ifr_name, name);
-  if (socket || control < 0 || ioctl(control, SIOCGIFMTU, &request) < 0) return configuredMtu;
-  return request.ifr_mtu;
+  return ask(SIOCGIFMTU, request) ? request.ifr_mtu : configuredMtu;
 }
 
 bool LinuxTun::isUp() {
   if (fd < 0) return false;
   if (socket || control < 0) return true;
   ifreq request{};
-  copyName(request.ifr_name, name);
-  return ioctl(control, SIOCGIFFLAGS, &request) == 0 && (request.ifr_flags & IFF_UP);
+  return ask(SIOCGIFFLAGS, request) && (request.ifr_flags & IFF_UP);
 }
 
 void LinuxTun::close() {
   if (fd < 0) return;
-  if (!socket && offload.vnet) {
+  if (!socket && offload.vnet && !handedOver) {
     // The next user of the NIC, or of a lent descriptor, must not get unfinished checksums it did not ask for.
     ioctl(fd, TUNSETOFFLOAD, 0ul);
     int size = static_cast<int>(VNET_HEADER);
     if (!inheritedVnet) ioctl(fd, TUNSETVNETHDRSZ, &size);
   }
-  if (restoresBlocking) {
+  if (restoresBlocking && !handedOver) {
     const int flags = fcntl(fd, F_GETFL);
     if (flags >= 0) fcntl(fd, F_SETFL, flags & ~O_NONBLOCK);
   }

@@ -63,11 +63,15 @@ class Tun {
   virtual bool isUp() = 0;
 
   std::string name;
+  /** The NIC's number, 0 if it cannot be told. */
+  int index = 0;
   bool socket = false;
   bool created = false;
   bool persistent = false;
   bool mtuDenied = false;
   Offload offload;
+  /** Somebody else has it now: closing leaves its state alone. */
+  bool handedOver = false;
   /** The last read or write ended with GONE, EOF or FAILED: polling would only spin. */
   bool ended = false;
 };

@@ -3,6 +3,8 @@
 
 #pragma once
 
+#include <net/if.h>
+
 #include "segment.h"
 #include "tun.h"
 
@@ -33,6 +35,7 @@ class LinuxTun final : public Tun {
   void negotiateOffload(bool wanted);
   bool configure(const OpenRequest& request, Failure& failure);
   void openControl(bool inherited);
+  bool ask(unsigned long what, ifreq& request);
 
   ssize_t receive(uint8_t* at, size_t room, bool& truncated);
   ssize_t send(Outgoing& out);

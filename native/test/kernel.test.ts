@@ -80,6 +80,10 @@ describe.skipIf(reason)(`a TUN of the kernel${reason ? ` (skipped: ${reason})` :
     expect(result.take).toEqual({ left: 0 })
   })
 
+  it('leaves the NIC of whom it was handed to as it is', async () => {
+    expect(await inNamespace('handedOver')).toEqual({ name: 'tun0', partial: true, left: 0 })
+  })
+
   it('asks and configures an inherited NIC in its own network namespace', async () => {
     expect(await inNamespace('otherNamespace')).toEqual({ there: { name: 'same0', mtu: 1300, isUp: true, created: false }, here: '1500' })
   })

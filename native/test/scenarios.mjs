@@ -290,6 +290,19 @@ export async function ownership() {
   return results
 }
 
+/** Given away over a socket: what the giver's close would reset belongs to the receiver. */
+export async function handedOver() {
+  const giver = openUp('tun0', { offload: true })
+  const [here, there] = native.socketpair('stream')
+  native.sendDescriptor(here, giver.fd)
+  const taken = native.open({ fd: native.receiveDescriptor(there), ownership: 'take' })
+  giver.handedOver()
+  giver.close()
+  const row = summary(await kernelSends(taken, 4))
+  taken.close()
+  return { name: taken.name, partial: row.flags === CSUM_PARTIAL, left: tunDescriptors().length }
+}
+
 /** A TUN made in another namespace, under a name that means another NIC here, comes as a descriptor. */
 export function otherNamespace() {
   ip('tuntap', 'add', 'dev', 'same0', 'mode', 'tun')
@@ -364,6 +377,7 @@ if (scenario) {
     downAndUp,
     deleted,
     ownership,
+    handedOver,
     otherNamespace,
     foreignNics,
   }

@@ -1,13 +1,15 @@
 // Each example is started as its header says, on a TUN in a namespace, and does what it promises.
 
 import { readFileSync, rmSync, writeFileSync } from 'node:fs'
+import { dirname } from 'node:path'
 import { expect, it, onTestFinished } from 'vitest'
 import { APP4, DNS4, HOP4, Scene, SERVER4, TUN } from './namespace.js'
 import { PORTS } from './programs/ports.mjs'
 import { describeSystem, PROXY, ROOT } from './requirements.js'
 import { SOCKS_PORT, startDante, startNginx, startUnbound } from './servers.js'
+import { anywhere } from './unprivileged.js'
 
-const NAMES = ['echo', 'http-anywhere', 'own-resolver', 'direct', 'socks5']
+const NAMES = ['echo', 'http-anywhere', 'own-resolver', 'direct', 'socks5', 'hand-over']
 const example = (name: string) => `${ROOT}examples/${name}/${name}.js`
 const needs = { lab: true, built: [PROXY, `${ROOT}packages/inbound/dist/index.js`] }
 
@@ -33,6 +35,24 @@ let n = 0
 s.on('data', data => (n += data.length)).on('end', () => console.log(n)).end('hello'.repeat(1000))`
       expect((await apps.run(process.execPath, ['-e', script])).stdout.toString()).toBe('5000\n')
     }
+    proxy.kill('SIGINT')
+    expect(await proxy.exited).toEqual({ code: 0, signal: null })
+    expect(apps.hasDevice(TUN)).toBe(false)
+  })
+})
+
+describeSystem('examples with setpriv', { ...needs, peers: ['setpriv'] }, () => {
+  it('hand-over: a process without rights serves a NIC that another has opened, which goes with it', async () => {
+    const user = '65533'
+    const world = await Scene.forThisTest({
+      program: config => anywhere(dirname(config), [process.execPath, 'examples/hand-over/hand-over.js', user]),
+    })
+    const { apps, proxy } = world
+    await proxy.waitFor(new RegExp(`^echoing on ${TUN}, user ${user}$`))
+    const script = `const s = require('net').connect({ host: '192.0.2.99', port: 12345, localAddress: '${APP4}', allowHalfOpen: true })
+let n = 0
+s.on('data', data => (n += data.length)).on('end', () => console.log(n)).end(Buffer.alloc(300_000))`
+    expect((await apps.run(process.execPath, ['-e', script])).stdout.toString()).toBe('300000\n')
     proxy.kill('SIGINT')
     expect(await proxy.exited).toEqual({ code: 0, signal: null })
     expect(apps.hasDevice(TUN)).toBe(false)

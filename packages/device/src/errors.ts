@@ -88,7 +88,7 @@ export function pollError(cause: unknown, device: string): TunError {
 type Fail = (code: TunErrorCode, message: string, hint?: string) => TunError
 
 function nameError(error: NativeError, target: OpenTarget, fail: Fail): TunError {
-  const name = target.name ?? ''
+  const name = (target.name ?? '').replace('%d', '0') // a template is for us; `ip link` wants a name
   const create = `sudo ip tuntap add dev ${name} mode tun user $USER && sudo ip link set ${name} up`
   switch (error.code) {
     case 'EPERM':

@@ -6,31 +6,45 @@ import { openError, TunError } from './errors.js'
 import { openTun, type TunOptions } from './open.js'
 import type { TunDevice } from './tun.js'
 
+/** A descriptor, or a socket of node:net: what `net.connect(path)` gives, a server's client, `child.stdio[3]`. */
+export type UnixSocket = number | object
+
 /**
  * Sends a TUN over a connected AF_UNIX socket. It stays open here; close it afterwards, without ever having read from it.
  * Blocks while the socket's buffer is full, unless that is non-blocking. Throws TunError ERR_TUN_PASSING.
  */
-export function sendTun(socket: number, device: TunDevice | number): void {
+export function sendTun(socket: UnixSocket, device: TunDevice | number): void {
+  const fd = descriptorOf(socket)
   try {
-    sendDescriptor(socket, typeof device === 'number' ? device : device.fd)
+    sendDescriptor(fd, typeof device === 'number' ? device : device.fd)
   } catch (cause) {
-    throw passingError(cause, socket)
+    throw passingError(cause, fd)
   }
+  if (typeof device !== 'number') device.handedOver()
 }
 
 /**
  * Waits for a TUN sent by sendTun() – or by anybody's SCM_RIGHTS, one descriptor with at least one byte – and opens it as `fd://` does.
  * Blocks for at most `timeoutMs` (default 5000; negative: for ever). Throws TunError ERR_TUN_PASSING, or what openTun() throws.
  */
-export function receiveTun(socket: number, options: Omit<TunOptions, 'ownership'> & { timeoutMs?: number } = {}): TunDevice {
+export function receiveTun(socket: UnixSocket, options: Omit<TunOptions, 'ownership'> & { timeoutMs?: number } = {}): TunDevice {
   const { timeoutMs, ...rest } = options
+  const from = descriptorOf(socket)
   let fd: number
   try {
-    fd = receiveDescriptor(socket, timeoutMs)
+    fd = receiveDescriptor(from, timeoutMs)
   } catch (cause) {
-    throw passingError(cause, socket)
+    throw passingError(cause, from)
   }
   return openReceived(fd, rest)
+}
+
+/** Node tells the descriptor of a socket nowhere else. A socket that is read by node:net loses what comes: give it none to read. */
+function descriptorOf(socket: UnixSocket): number {
+  if (typeof socket === 'number') return socket
+  const fd = (socket as { _handle?: { fd?: unknown } | null })._handle?.fd
+  if (typeof fd === 'number' && fd >= 0) return fd
+  throw new TunError('ERR_TUN_PASSING', 'the socket is closed, or is none of node:net', { hint: 'give it connected, or its descriptor' })
 }
 
 /** Opens a descriptor that nobody else knows of: what fails closes it. */

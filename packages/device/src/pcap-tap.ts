@@ -25,9 +25,14 @@ export function pcapTap(device: Device, options: PcapTapOptions): Device {
     for (let row = from; row < to; row++) write(packetRecord(batch, row, at))
   }
   return {
-    name: device.name,
+    get name() {
+      return device.name
+    },
     get mtu() {
       return device.mtu
+    },
+    get isUp() {
+      return device.isUp
     },
     offload: device.offload,
     read(rx) {
@@ -44,6 +49,7 @@ export function pcapTap(device: Device, options: PcapTapOptions): Device {
     },
     onReadable: fn => device.onReadable(fn),
     onWritable: fn => device.onWritable(fn),
+    onChanged: fn => device.onChanged?.(fn),
     ref: () => device.ref?.(),
     unref: () => device.unref?.(),
     close: () => device.close(),

@@ -1,13 +1,17 @@
-// Owns: TunDevice, the Device over the addon: whole packets in batches, readiness as two callbacks.
+// Owns: TunDevice, the Device over the addon: whole packets in batches, readiness as two callbacks, the NIC's state as a third.
 // Read @tun/stack's device.ts and packet-batch.ts first.
 
-import type { Tun } from '@tun/native'
+import { type Netlink, openNetlink, type Tun } from '@tun/native'
 import { BLOCKED, type Device, DOWN, OK, type PacketBatch } from '@tun/stack'
 import { pollError } from './errors.js'
+import { readWaiting } from './network.js'
+import { GROUPS, type Link } from './rtnetlink.js'
 
+/** Datagrams of netlink that one wake-up reads. */
+const TURN = 256
 const READABLE = 1
 const WRITABLE = 2
-/** Asking the kernel costs a system call: not at every wake-up. */
+/** Only where nobody tells of changes. Asking the kernel costs a system call: not at every wake-up. */
 const MTU_AGE = 1000 // ms
 
 /** Words of a batch's table that only a device uses; see the addon's batch.h. */
@@ -15,7 +19,8 @@ const USED = 2
 const REFUSED = 3
 
 export class TunDevice implements Device {
-  readonly name: string
+  /** The NIC's; follows it when it is renamed while onChanged() listens. */
+  name: string
   readonly kind: 'tun' | 'socket'
   /** GSO rows work on every NIC: where the kernel does not cut them, the addon does. */
   readonly offload = true
@@ -35,6 +40,9 @@ export class TunDevice implements Device {
   private writable: (() => void) | null = null
   private wantsWritable = false
   private mask = 0
+  private links: Netlink | null = null
+  private changed: () => void = () => {}
+  private wasUp = true
   private closed = false
 
   constructor(native: Tun) {
@@ -47,7 +55,7 @@ export class TunDevice implements Device {
     this.lastMtu = native.mtu
   }
 
-  /** Bytes; at most MTU_AGE old while packets come. */
+  /** Bytes. Where the kernel does not tell of changes (onChanged), at most a second old while packets come. */
   get mtu(): number {
     return this.lastMtu
   }
@@ -94,6 +102,28 @@ export class TunDevice implements Device {
     this.rearm()
   }
 
+  /** Told by the kernel (rtnetlink), in the NIC's own network namespace; sockets have no state to tell of. */
+  onChanged(fn: () => void): void {
+    this.changed = fn
+    if (this.kind === 'socket' || this.closed || this.links !== null || this.native.index === 0) return
+    try {
+      const links = openNetlink({ groups: GROUPS.link, nic: this.native.fd })
+      this.links = links
+      links.unref()
+      links.watch(() => this.linksChanged(links))
+    } catch {
+      this.links?.close()
+      this.links = null // asked instead, as far as packets come
+    }
+    this.lastMtu = this.native.mtu // they may have changed before anybody listened
+    this.wasUp = this.native.isUp
+  }
+
+  /** The NIC is somebody else's now, who got the descriptor: closing leaves its state alone. @internal */
+  handedOver(): void {
+    this.native.handedOver()
+  }
+
   ref(): void {
     this.native.ref()
   }
@@ -107,10 +137,32 @@ export class TunDevice implements Device {
     this.closed = true
     this.readable = null
     this.writable = null
+    this.links?.close()
     this.native.close()
   }
 
+  private linksChanged(links: Netlink): void {
+    let changed = false
+    const follow = (link: Link) => {
+      if (link.index !== this.native.index) return
+      changed ||= link.mtu !== this.lastMtu || link.up !== this.wasUp
+      this.name = link.name
+      this.lastMtu = link.mtu
+      this.wasUp = link.up
+    }
+    try {
+      const lost = () => follow({ index: this.native.index, name: this.name, mtu: this.native.mtu, up: this.native.isUp, tun: true })
+      // That it was deleted is what the next read says.
+      readWaiting(links, message => message.type === 'link' && !message.gone && follow(message.link), lost, TURN)
+    } catch {
+      links.close() // or it would be called again, and again
+      this.links = null
+    }
+    if (changed && !this.closed) this.changed()
+  }
+
   private refreshMtu(): void {
+    if (this.links !== null) return
     const now = performance.now()
     if (now - this.mtuReadAt < MTU_AGE) return
     this.mtuReadAt = now

@@ -1,6 +1,6 @@
 import { createSocket, type RemoteInfo, type Socket } from 'node:dgram'
 import { once } from 'node:events'
-import { type AddressInfo, createServer, type Socket as NetSocket, type Server } from 'node:net'
+import { type AddressInfo, connect, createServer, type Socket as NetSocket, type Server } from 'node:net'
 import { encode } from 'dns-packet'
 import { afterEach, describe, expect, test, vi } from 'vitest'
 import { decodeMessage, encodeReply } from './codec.js'
@@ -150,6 +150,35 @@ test('TCP: framed, cut anywhere; a server that hangs up is passed over', async (
   const hangup = await tcpServer(0, () => null)
   const good = await tcpServer(0, query => answerTo(query, '203.0.113.5'))
   expect(first(await resolver([`tcp://127.0.0.1:${hangup}`, `tcp://127.0.0.1:${good}`], PATIENT).resolve(QUERY))).toBe('203.0.113.5')
+})
+
+test('another network: answers are forgotten, who was silent is asked first again, and no connection of the old network is used', async () => {
+  let silent = true
+  const quiet = await udpServer((query, from, socket) => {
+    if (!silent) socket.send(answerTo(query, '203.0.113.1'), from.port, from.address)
+  })
+  const second = await udpServer((query, from, socket) => socket.send(answerTo(query, '203.0.113.2'), from.port, from.address))
+  const made = resolver([`127.0.0.1:${quiet}`, `127.0.0.1:${second}`], { cache: {} })
+  expect(first(await made.resolve(QUERY))).toBe('203.0.113.2')
+  silent = false
+  expect(first(await made.resolve(QUERY))).toBe('203.0.113.2')
+  made.networkChanged()
+  expect(first(await made.resolve(QUERY))).toBe('203.0.113.1')
+
+  const port = await tcpServer(0, query => answerTo(query, '203.0.113.5'))
+  const sockets: NetSocket[] = []
+  const tcp = () => {
+    const socket = connect(port, '127.0.0.1')
+    sockets.push(socket)
+    return socket
+  }
+  const over = resolver([`tcp://127.0.0.1:${port}`], { ...PATIENT, connect: { tcp } })
+  await over.resolve(QUERY)
+  await over.resolve(QUERY)
+  expect(sockets).toHaveLength(1)
+  over.networkChanged()
+  expect(first(await over.resolve(QUERY))).toBe('203.0.113.5')
+  expect(sockets.map(socket => socket.destroyed)).toEqual([true, false])
 })
 
 test('hooks make the sockets', async () => {

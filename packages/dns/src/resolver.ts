@@ -161,6 +161,13 @@ export class Resolver {
     this.bootstrap?.flush()
   }
 
+  /** The network is another one: answers are forgotten, and servers that did not answer are asked as before. */
+  networkChanged(): void {
+    this.cache?.flush()
+    for (const group of this.groups) group.forgive()
+    this.bootstrap?.networkChanged()
+  }
+
   /** Ends everything in flight with `ERR_TUN_DNS_CLOSED`. Idempotent. */
   close(): void {
     this.closed = true

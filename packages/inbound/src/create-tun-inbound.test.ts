@@ -8,6 +8,7 @@ import { world } from './world.test-kit.js'
 const nics: MemoryDevice[] = []
 let broken = false
 vi.mock('@tun/device', () => ({
+  NetworkMonitor: { open: () => undefined },
   openTun: () => {
     const nic = new MemoryDevice()
     if (broken) nic.onReadable = () => bad('the descriptor cannot be polled')

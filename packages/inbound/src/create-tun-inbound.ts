@@ -3,7 +3,7 @@
 import { randomFillSync } from 'node:crypto'
 import { markAsUntransferable } from 'node:worker_threads'
 import { type Diagnostic, formatDiagnostic, parseDns, parseTun } from '@tun/config'
-import { openTun } from '@tun/device'
+import { NetworkMonitor, openTun, type Uplink } from '@tun/device'
 import { openRedis } from '@tun/dns'
 import { type Device, SlabPool, Stack } from '@tun/stack'
 import { isOfThisHost, localAddressError, matcher } from './address-match.js'
@@ -67,7 +67,7 @@ export async function createTunInbound(options: TunInboundOptions): Promise<TunI
       },
       { random32, slabs: new SlabPool({ onNew: slab => markAsUntransferable(slab.bytes.buffer) }) },
     )
-    const inbound = new TunInbound({ device, stack, names, dnsMatchers, dnsSocket, routed, warnings, signal: options.signal })
+    const inbound = new TunInbound({ device, stack, names, dnsMatchers, dnsSocket, routed, watchUplink, warnings, signal: options.signal })
     warn = message => inbound.warn(message)
     return inbound
   } catch (error) {
@@ -77,6 +77,8 @@ export async function createTunInbound(options: TunInboundOptions): Promise<TunI
     throw error
   }
 }
+
+const watchUplink = (changed: (uplink: Uplink | undefined) => void) => NetworkMonitor.open(changed)
 
 function openDevice(tun: ReturnType<typeof parseTun>): Device {
   const url = tun['device-url']

@@ -1,5 +1,5 @@
 export { ConfigError, type DnsOptions, type TunOptions } from '@tun/config'
-export { TunError } from '@tun/device'
+export { TunError, type Uplink } from '@tun/device'
 export { type EchoCarrier, type EchoRefusal, type RejectReason, TunDatagram, TunEcho, TunFlow, TunPacket, TunSocket } from '@tun/stack'
 export type { ConnectOptions } from './active-open.js'
 export type { ServiceAddress } from './address-match.js'

@@ -15,6 +15,11 @@ export class LocalAddresses {
     this.name = name
   }
 
+  /** They may be others: asked anew for the next ping. */
+  forget(): void {
+    this.askedAt = -Infinity
+  }
+
   has(w0: number, w1: number, w2: number, w3: number): boolean {
     const now = performance.now()
     if (now - this.askedAt > MEMORY) {

@@ -150,6 +150,12 @@ export class NameService {
     this.recent?.flush()
   }
 
+  /** The same, but that names of real addresses are still known: applications go on using them. Servers that were silent get a chance. */
+  networkChanged(): void {
+    this.resolver?.networkChanged()
+    this.serverResolver?.networkChanged()
+  }
+
   /** Of the resolver; undefined where the system's is used. */
   get resolverStats() {
     return this.resolver ? { ...this.resolver.stats } : undefined

@@ -1,6 +1,7 @@
 // Owns: TunInbound, what createTunInbound answers: one device, its stack and driver, and who is told of what arrives.
 // Precedence: dns-listen, then listen/listenDatagrams (most specific first), then the events.
 
+import type { Uplink } from '@tun/device'
 import {
   type Datagram,
   type Device,
@@ -57,6 +58,10 @@ export interface TunInboundEvents {
   error: (error: Error & { code?: string; flow?: TunSocket | TunFlow | TunDatagram | TunEcho }) => void
   /** Worth a line in a log: a key that is not acted on, the NIC is down, the machine slept. */
   warning: (message: string) => void
+  /** The machine's own way out is another one (undefined: there is none), or has other addresses. networkChanged() was called before. */
+  uplink: (uplink: Uplink | undefined) => void
+  /** The machine slept for about so many milliseconds. networkChanged() was called before. */
+  resumed: (ms: number) => void
   close: () => void
 }
 
@@ -79,9 +84,17 @@ export interface TunInboundParts {
   dnsSocket?: DnsSocket
   /** Packets come by this host's own routes, so its own addresses never do. */
   routed: boolean
+  /** Follows the way out of this machine; undefined where it cannot be told. */
+  watchUplink?: (changed: (uplink: Uplink | undefined) => void) => UplinkWatch | undefined
   /** About the options: told when there has been time to listen. */
   warnings?: readonly string[]
   signal?: AbortSignal
+}
+
+/** NetworkMonitor of @tun/device. */
+export interface UplinkWatch {
+  readonly uplink: Uplink | undefined
+  close(): void
 }
 
 /** One more that waits for a name is dropped, as a full queue would. */
@@ -98,6 +111,8 @@ export class TunInbound extends ReportingEmitter<TunInboundEvents> {
   private readonly dnsMatchers: readonly Matcher[]
   private readonly dnsSocket: DnsSocket | undefined
   private readonly routed: boolean
+  private readonly own: LocalAddresses | null
+  private readonly network: UplinkWatch | undefined
   private readonly udpPort: UdpPort
   private readonly services = new Services<SocketHandler>()
   private readonly datagramServices = new Services<(datagram: TunDatagram) => unknown>()
@@ -112,7 +127,7 @@ export class TunInbound extends ReportingEmitter<TunInboundEvents> {
   private detachSignal = () => {}
 
   /** Use createTunInbound. */
-  constructor({ device, stack, names, dnsMatchers, dnsSocket, routed, warnings = [], signal }: TunInboundParts) {
+  constructor({ device, stack, names, dnsMatchers, dnsSocket, routed, watchUplink, warnings = [], signal }: TunInboundParts) {
     super()
     this.device = device
     this.stack = stack
@@ -135,14 +150,15 @@ export class TunInbound extends ReportingEmitter<TunInboundEvents> {
         lost: (status, errno) => this.lost(status, errno),
         down: () => this.warn(`${device.name} is down: 'ip link set ${device.name} up' brings it back`),
         up: () => this.warn(`${device.name} is up`),
-        resumed: ms => this.warn(`the machine slept for ${Math.round(ms / 1000)} s`),
+        resumed: ms => this.resumed(ms),
       },
     )
     this.udpPort = new UdpPort(stack, this.driver)
     for (const { port, matches } of this.dnsMatchers) stack.udp.serve(port, matches)
-    const own = routed ? new LocalAddresses(device.name) : null
-    stack.local = (w0, w1, w2, w3) => this.isServed(w0, w1, w2, w3) || own?.has(w0, w1, w2, w3) === true
+    this.own = routed ? new LocalAddresses(device.name) : null
+    stack.local = (w0, w1, w2, w3) => this.isServed(w0, w1, w2, w3) || this.own?.has(w0, w1, w2, w3) === true
     this.driver.start()
+    this.network = watchUplink?.(uplink => this.uplinkChanged(uplink)) // last: nothing throws any more that would leave it open
     setImmediate(() => {
       for (const warning of warnings) this.warn(warning)
     })
@@ -164,6 +180,14 @@ export class TunInbound extends ReportingEmitter<TunInboundEvents> {
   /** Where DNS is answered on a socket of the host (`dns.listen`). */
   get dnsAddress(): { address: string; port: number } | undefined {
     return this.dnsSocket?.address
+  }
+
+  /**
+   * The interface that this machine's own default route leaves by, TUNs left out, and its addresses: sockets bound to them do not come back
+   * by the TUN. It follows the kernel; 'uplink' tells of changes. Undefined: there is none, or this is not Linux.
+   */
+  get uplink(): Uplink | undefined {
+    return this.network?.uplink
   }
 
   /** Counters and sizes, a copy. */
@@ -207,6 +231,17 @@ export class TunInbound extends ReportingEmitter<TunInboundEvents> {
   /** Forgets what nameservers have answered, for the network has changed perhaps. */
   flushDnsCache(): void {
     this.names?.flush()
+  }
+
+  /**
+   * The network is another one: what nameservers have answered is forgotten, servers that did not answer are asked again. Called by itself
+   * when the uplink changes and when the machine slept; call it where the inbound cannot know. Connections are let be.
+   */
+  networkChanged(): void {
+    if (this.over) return
+    this.names?.networkChanged()
+    this.own?.forget()
+    this.driver.wake()
   }
 
   /** Forgets which name has which fake address, but for those in use; resolvers of applications may still hold them for `fake-ip-ttl`. */
@@ -333,6 +368,7 @@ export class TunInbound extends ReportingEmitter<TunInboundEvents> {
       this.stack.udp.flows.close(flow)
       this.flowEnded(flow)
     }
+    this.network?.close()
     this.dnsSocket?.close()
     this.names?.close()
     this.device.close()
@@ -343,6 +379,18 @@ export class TunInbound extends ReportingEmitter<TunInboundEvents> {
   /** Tells listeners of 'warning'. @internal */
   warn(message: string): void {
     decide(this, 'warning', [message], throwLater)
+  }
+
+  private uplinkChanged(uplink: Uplink | undefined): void {
+    if (this.over) return
+    this.networkChanged()
+    decide(this, 'uplink', [uplink], throwLater)
+  }
+
+  private resumed(ms: number): void {
+    this.warn(`the machine slept for ${Math.round(ms / 1000)} s`)
+    this.networkChanged()
+    decide(this, 'resumed', [ms], throwLater)
   }
 
   private lost(status: number, errno: number): void {

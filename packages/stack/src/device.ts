@@ -7,6 +7,8 @@ export interface Device {
   readonly name: string
   /** Bytes of the largest IP packet it carries (GSO rows excepted). May change while it is open. */
   readonly mtu: number
+  /** Packets go through; false: it drops them until somebody brings it up. Undefined: nobody can tell, a write finds out. */
+  readonly isUp?: boolean
   /** Takes rows with CSUM_PARTIAL and gsoSize (up to 64 KiB) as they are. CSUM_PARTIAL must be honoured even if false. */
   readonly offload: boolean
 
@@ -27,6 +29,8 @@ export interface Device {
   onReadable(fn: () => void): void
   /** `fn` is called once after a write ended BLOCKED and rows can be written again. */
   onWritable(fn: () => void): void
+  /** `fn` is called after `mtu` or `isUp` has changed; `mtu` is read at every turn besides. */
+  onChanged?(fn: () => void): void
 
   /** Keeps the process alive (default) or not. */
   ref?(): void

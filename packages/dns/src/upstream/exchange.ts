@@ -12,6 +12,8 @@ export interface Exchange {
    * with the signal's reason.
    */
   ask(query: Uint8Array, signal: AbortSignal): Promise<Uint8Array>
+  /** The network is another one: what is asked from here on goes over new connections. What is in flight may still be answered. */
+  renew(): void
   /** Ends what is in flight. Idempotent. */
   close(): void
 }

@@ -49,6 +49,14 @@ export class Group {
     throw new DnsError('ERR_TUN_DNS_TIMEOUT', `no answer from ${this.name}`, cause)
   }
 
+  /** No server is behind the others any more for not having answered, and none is asked over a connection that the old network had. */
+  forgive(): void {
+    for (const member of this.members) {
+      member.demotedUntil = 0
+      member.exchange.renew()
+    }
+  }
+
   close(): void {
     for (const { exchange } of this.members) exchange.close()
   }

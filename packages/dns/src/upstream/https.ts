@@ -49,6 +49,11 @@ export class HttpsExchange implements Exchange {
     throw new Error(`${this.url} answered something else`)
   }
 
+  renew(): void {
+    void this.agent?.close() // when what is in flight has ended
+    this.agent = undefined
+  }
+
   close(): void {
     this.closed = true
     void this.agent?.destroy()

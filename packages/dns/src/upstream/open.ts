@@ -33,6 +33,7 @@ class RcodeExchange implements Exchange {
     return answerError(query, readQuery(query), this.rcode)
   }
 
+  renew(): void {}
   close(): void {}
 }
 
@@ -60,6 +61,10 @@ class SystemExchange implements Exchange {
       }
     }
     throw last
+  }
+
+  renew(): void {
+    for (const exchange of this.open.values()) exchange.renew()
   }
 
   close(): void {

@@ -43,6 +43,12 @@ export class StreamExchange implements Exchange {
     }
   }
 
+  renew(): void {
+    // One that is waited for ends by itself, idle, when it has answered or its queries have run out of time.
+    for (const connection of this.connections.splice(0))
+      if (connection.waiting.size === 0) connection.end(new Error('the network is another one'))
+  }
+
   close(): void {
     this.closed = true
     for (const connection of [...this.connections]) connection.end(new Error('the resolver was closed'))

@@ -25,6 +25,10 @@ export class UdpExchange implements Exchange {
     return this.stream.ask(query, signal).catch(() => answer) // cut, but the client can ask again
   }
 
+  renew(): void {
+    this.stream.renew()
+  }
+
   close(): void {
     this.stream.close()
   }

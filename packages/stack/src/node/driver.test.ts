@@ -24,6 +24,8 @@ class Bench {
     return rows
   }
   readable = () => {}
+  changed = () => {}
+  isUp: boolean
   writable = () => {}
   readonly soon: (() => void)[] = []
   readonly raised: unknown[] = []
@@ -33,7 +35,8 @@ class Bench {
   readonly stack: Stack
   readonly driver: Driver
 
-  constructor() {
+  constructor({ isUp = true } = {}) {
+    this.isUp = isUp
     const bench = this
     const device: Device = {
       name: 'test',
@@ -48,6 +51,10 @@ class Bench {
       write: tx => bench.write(tx),
       onReadable: fn => (bench.readable = fn),
       onWritable: fn => (bench.writable = fn),
+      onChanged: fn => (bench.changed = fn),
+      get isUp() {
+        return bench.isUp
+      },
       close: () => {},
     }
     const host: Host = {
@@ -262,6 +269,30 @@ test.each(['resumed', 'down', 'up'] as const)('stopped from within %s, it touche
   t.readable()
   t.writable()
   expect(t.told).not.toContain('lost')
+})
+
+test('a device that tells of its state needs no packet to be known as down or up, and an MTU that changed is followed at once', () => {
+  const t = new Bench()
+  t.mtu = 1400
+  t.changed()
+  expect([t.stack.options.mtu, t.told]).toEqual([1400, []])
+  t.isUp = false
+  t.changed()
+  t.changed()
+  t.isUp = true
+  t.changed()
+  expect(t.told).toEqual(['down', 'up'])
+  t.driver.stop()
+  t.isUp = false
+  t.changed()
+  expect(t.told).toEqual(['down', 'up'])
+})
+
+test('a device that is down at the start is told of, when there has been time to listen', () => {
+  const t = new Bench({ isUp: false })
+  expect(t.told).toEqual([])
+  for (const fn of t.soon.splice(0)) fn()
+  expect(t.told).toEqual(['down'])
 })
 
 test('what a hook throws is raised; the turn goes on, and the next one begins', () => {

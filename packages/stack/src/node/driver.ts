@@ -84,6 +84,8 @@ export class Driver {
   start(): void {
     this.device.onWritable(() => this.writable())
     this.device.onReadable(() => this.turn(true))
+    this.device.onChanged?.(() => this.changed())
+    if (this.device.isUp === false) this.host.soon(() => this.changed()) // when there has been time to listen
   }
 
   /** The clock that deadlines go by. */
@@ -244,6 +246,14 @@ export class Driver {
     if (!this.blocked || this.stopped) return
     this.blocked = false
     if (this.tx.first === this.tx.count || this.write()) this.wake()
+  }
+
+  /** The NIC's state or MTU is another one: of the former a write would tell as well, if there were any; the latter is for a turn. */
+  private changed(): void {
+    if (this.stopped) return
+    if (this.device.isUp === false) this.noteDown()
+    else if (this.isDown) this.noteUp()
+    this.turn(false)
   }
 
   private noteDown(): void {
