@@ -9,7 +9,7 @@
       "cflags_cc!": ["-fno-exceptions", "-fno-rtti", "-std=gnu++17", "-std=gnu++20"],
       "cflags_cc": ["-std=c++17", "-O3", "-Wall", "-Wextra", "-fvisibility=hidden"],
       "conditions": [
-        ["OS=='linux'", { "sources": ["src/tun_linux.cc", "src/open_linux.cc", "src/segment.cc", "src/descriptors_linux.cc", "src/isolate_linux.cc", "src/tcp_linux.cc", "src/udp_linux.cc", "src/netlink_linux.cc"] }],
+        ["OS=='linux'", { "sources": ["src/tun_linux.cc", "src/open_linux.cc", "src/segment.cc", "src/descriptors_linux.cc", "src/isolate_linux.cc", "src/tcp_linux.cc", "src/udp_linux.cc", "src/netlink_linux.cc", "src/packet_linux.cc", "src/signals_linux.cc"] }],
         ["OS!='linux'", { "sources": ["src/tun_unsupported.cc"] }],
         ["OS=='mac'", {
           "xcode_settings": {

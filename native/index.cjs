@@ -63,5 +63,9 @@ exports.openNetlink = request => {
     syscall: 'openNetlink',
   })
 }
+exports.openPacketSocket = nic => load().openPacketSocket(nic)
+exports.packetDrops = socket => load().packetDrops(socket)
+exports.countSenders = signal => load().countSenders(signal)
+exports.takeSenders = signal => load().takeSenders(signal)
 exports.checksum = bytes => load().checksum(bytes)
 exports.verify = packet => load().verify(packet)

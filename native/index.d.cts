@@ -234,6 +234,19 @@ export interface Netlink {
 
 /** Throws NativeError (`syscall` socket or bind), or an Error with code ERR_TUN_UNSUPPORTED_PLATFORM. */
 export function openNetlink(request: NetlinkRequest): Netlink
+ * A socket (close-on-exec, non-blocking) that gets a copy of every packet of a NIC, both directions, without link-layer header: pass it to
+ * open() with `take` and read. Throws NativeError: EPERM without CAP_NET_RAW, ENODEV if there is no such NIC.
+ */
+export function openPacketSocket(nic: string): number
+/** Packets that did not fit in such a socket's queue since the last call. Throws NativeError. */
+export function packetDrops(socket: number): number
+/**
+ * From now on it is counted who sends a signal. For after process.on(signal, …): without a handler it throws NativeError (EINVAL), and the
+ * counting ends with process.off().
+ */
+export function countSenders(signal: number): void
+/** How often the signal came since the last call: from the kernel (a key at the terminal), and from processes, by kill(2). */
+export function takeSenders(signal: number): [kernel: number, processes: number]
 
 /** The Internet checksum of `bytes` (RFC 1071). */
 export function checksum(bytes: Uint8Array): number

@@ -39,6 +39,7 @@ export const PEERS = [
   { name: 'gtlsclient', binary: 'gtlsclient', package: 'ngtcp2-client', version: ['--help'], for: 'HTTP/3 by another hand', used: true },
   { name: 'python3', binary: 'python3', package: 'python3', version: ['--version'], for: 'a TUN handed over as fd://', used: true },
   { name: 'tcpdump', binary: 'tcpdump', package: 'tcpdump', version: ['--version'], for: 'a pcap of each failed system test', used: true },
+  { name: 'tshark', binary: 'tshark', package: 'tshark', version: ['--version'], for: 'reading what tun dump writes', used: true },
   { name: 'g++', binary: 'g++', package: 'build-essential', version: ['--version'], for: 'building the addon', used: true },
   { name: 'nft', binary: 'nft', package: 'nftables', version: ['--version'], for: 'packets lost by chance', used: true },
 ]

@@ -56,6 +56,8 @@ export function compile(output = addonPath, extra = ['-O3', '-s']) {
     'tcp_linux.cc',
     'udp_linux.cc',
     'netlink_linux.cc',
+    'packet_linux.cc',
+    'signals_linux.cc',
   ]
   const sources = ['addon.cc', 'checksum.cc', ...linux].map(name => path.join(root, 'src', name))
   const temporary = `${output}.${process.pid}`

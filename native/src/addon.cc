@@ -15,6 +15,7 @@
 #include "isolate_object.h"
 #include "tcp_object.h"
 #include "netlink_object.h"
+#include "observe_object.h"
 #include "tun.h"
 #include "udp_object.h"
 #include "watcher.h"
@@ -262,6 +263,7 @@ Napi::Object init(Napi::Env env, Napi::Object exports) {
   exportTcp(env, exports);
   exportUdp(env, exports);
   exportNetlink(env, exports);
+  exportObservers(env, exports);
   exports.Set("checksum", Napi::Function::New<checksum>(env, "checksum"));
   exports.Set("verify", Napi::Function::New<verify>(env, "verify"));
   return exports;

@@ -237,6 +237,11 @@ bool LinuxTun::describeSocket(Failure& failure) {
   length = sizeof type;
   if (getsockopt(fd, SOL_SOCKET, SO_TYPE, &type, &length) < 0) return fail(failure, "getsockopt", "other-socket");
   errno = EINVAL;
+  if (address.ss_family == AF_PACKET && type == SOCK_DGRAM) {  // openPacketSocket(): it is only read from
+    socket = true;
+    name = "fd" + std::to_string(fd);
+    return true;
+  }
   if (address.ss_family != AF_UNIX) return fail(failure, "getsockname", "other-socket");
   if (type != SOCK_DGRAM && type != SOCK_SEQPACKET) return fail(failure, "getsockopt", "stream-socket");
   length = sizeof address;

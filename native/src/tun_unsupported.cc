@@ -3,6 +3,8 @@
 #include <cerrno>
 
 #include "descriptors.h"
+#include "packet.h"
+#include "signals.h"
 #include "tun.h"
 
 namespace tun {
@@ -26,5 +28,22 @@ int receiveDescriptor(int, int, Failure& failure) {
   failure = {ENOSYS, "recvmsg", "unsupported-platform"};
   return -1;
 }
+
+int openPacketSocket(const std::string&, Failure& failure) {
+  failure = {ENOSYS, "socket", "unsupported-platform"};
+  return -1;
+}
+
+bool packetDrops(int, unsigned&, Failure& failure) {
+  failure = {ENOSYS, "getsockopt", "unsupported-platform"};
+  return false;
+}
+
+bool countSenders(int, Failure& failure) {
+  failure = {ENOSYS, "sigaction", "unsupported-platform"};
+  return false;
+}
+
+Senders takeSenders(int) { return {0, 0}; }
 
 }  // namespace tun

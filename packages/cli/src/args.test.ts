@@ -33,8 +33,32 @@ describe('the command line', () => {
       ['exec', '--help'],
       ['exec', '-h', 'curl'],
     ])
-      expect(parseArgs(argv)).toEqual({ do: 'exec-help' })
+      expect(parseArgs(argv)).toEqual({ do: 'help', about: 'exec' })
     expect(exec('curl', '--help')).toMatchObject({ do: 'exec' })
     expect(parseArgs(['curl'])).toMatchObject({ message: expect.stringContaining("did you mean 'tun exec -- curl'?") })
+  })
+
+  it('of dump wants a command or a NIC, not both', () => {
+    const dump = (...argv: string[]) => parseArgs(['dump', ...argv])
+    expect(dump('-w', '-', '-c', '5', '-f', 'tcp port 80', 'curl', '-w', 'x')).toEqual({
+      do: 'dump',
+      arguments: { command: ['curl', '-w', 'x'], write: '-', print: false, count: 5, filter: 'tcp port 80' },
+    })
+    expect(dump('-i', 'tun0')).toEqual({ do: 'dump', arguments: { command: [], device: 'tun0', print: true } })
+    expect(dump('-w', 'f', '--print', '-i', 'tun0')).toMatchObject({ arguments: { write: 'f', print: true } })
+    for (const [argv, message] of [
+      [[], 'nothing to look at'],
+      [['-i', 'tun0', 'curl'], 'cannot be run in it'],
+      [['-i', 'tun0', '--proxy', 'x'], 'are for a command'],
+      [['-c', '0', 'curl'], '-c 0: not a number of packets'],
+      [['-c', 'x', 'curl'], 'not a number of packets'],
+      [['-w', '-', '--print', 'curl'], 'cannot share'],
+    ] as const)
+      expect(dump(...argv)).toMatchObject({ do: 'complain', message: expect.stringContaining(message) })
+  })
+
+  it('of doctor takes no more words', () => {
+    expect(parseArgs(['doctor', '--json', '--config', 'f'])).toEqual({ do: 'doctor', arguments: { json: true, config: 'f' } })
+    expect(parseArgs(['doctor', 'x'])).toMatchObject({ message: "unexpected argument 'x' (tun doctor --help shows how)" })
   })
 })

@@ -6,8 +6,17 @@ import { openSync, readFileSync, writeSync } from 'node:fs'
 import { constants } from 'node:os'
 import { setTimeout as sleep } from 'node:timers/promises'
 import { nameserver } from '@tun/config'
-import { type IsolatedProcess, isolate, pcapTap, TunError } from '@tun/device'
-import { createTunInbound, type Destination, formatDestination, type Outbound, relay, relayDatagrams, Socks5ReplyError } from '@tun/inbound'
+import { type IsolatedProcess, isolate, packetTap, pcapTap, type SeePacket, type TunDevice, TunError } from '@tun/device'
+import {
+  createTunInbound,
+  type Destination,
+  formatDestination,
+  type Outbound,
+  relay,
+  relayDatagrams,
+  Socks5ReplyError,
+  type TunInboundOptions,
+} from '@tun/inbound'
 import type { ExecArguments } from './args.js'
 import { forwardSignals } from './signals.js'
 import { Unsent } from './unsent.js'
@@ -24,19 +33,38 @@ const RESETTING = 100 // ms
 
 type Say = (line: string) => void
 
+export interface Tap {
+  /** Every packet of the command, as packetTap() shows it. */
+  see: SeePacket
+  /** The command's descriptors 0, 1 and 2; undefined: ours. */
+  stdio?: readonly [number, number, number]
+}
+
 /** Runs the command to its end and answers the exit code. @throws what the user has to be told */
-export async function exec({ command, proxy, config, pcap, verbose }: ExecArguments, say: Say): Promise<number> {
+export async function exec({ pcap, ...options }: ExecArguments, say: Say): Promise<number> {
+  const record = pcap === undefined ? undefined : recorder(pcap, say)
+  return execThrough(options, say, device => (record ? pcapTap(device, { write: record }) : device))
+}
+
+/** The same, with its packets shown. */
+export async function execTapped(options: Omit<ExecArguments, 'pcap'>, say: Say, { see, stdio }: Tap): Promise<number> {
+  return execThrough(options, say, device => packetTap(device, see), stdio)
+}
+
+type Wrap = (device: TunDevice) => NonNullable<TunInboundOptions['device']>
+
+async function execThrough(options: Omit<ExecArguments, 'pcap'>, say: Say, wrap: Wrap, stdio?: Tap['stdio']): Promise<number> {
+  const { command, proxy, config, verbose } = options
   const chosen = proxy === undefined && config !== undefined ? undefined : wayOf(proxy)
   const file = config === undefined ? undefined : readFile(readText(config), config, chosen)
   for (const warning of file?.warnings ?? []) say(warning)
   const way = file?.way ?? (chosen as Way)
-  const record = pcap === undefined ? undefined : recorder(pcap, say)
 
-  const isolated = isolate(command)
+  const isolated = isolate(command, stdio && { stdio })
   // Other types than A and AAAA: asked where this machine asks, or, behind a proxy, nobody: it would give away what is looked up.
   const nameservers = way.isDirect ? getServers().filter(server => nameserver.safeParse(server).success) : []
   const inbound = await createTunInbound({
-    device: record ? pcapTap(isolated.device, { write: record }) : isolated.device,
+    device: wrap(isolated.device),
     tun: { 'dns-listen': '0.0.0.0:53' },
     dns: { ...DNS, nameserver: nameservers, ...file?.dns },
   }).catch(error => {

@@ -2,8 +2,10 @@
 
 import { writeSync } from 'node:fs'
 import { parseArgs } from './args.js'
+import { doctor } from './doctor/doctor.js'
+import { dump } from './dump.js'
 import { EXIT, exec, exitCodeOf } from './exec.js'
-import { EXEC_USAGE, USAGE } from './usage.js'
+import { USAGE, VERB_USAGE } from './usage.js'
 
 /** Set by tsup from package.json. */
 declare const VERSION: string
@@ -13,17 +15,17 @@ export async function run(argv: readonly string[]): Promise<number> {
   const command = parseArgs(argv)
   switch (command.do) {
     case 'help':
-      return print(1, USAGE)
-    case 'exec-help':
-      return print(1, EXEC_USAGE)
+      return print(1, command.about === undefined ? USAGE : VERB_USAGE[command.about])
     case 'version':
       return print(1, `tun ${VERSION}`)
     case 'complain':
       say(command.message)
       return EXIT.failed
+    case 'doctor':
+      return doctor(command.arguments, text => print(1, text))
   }
   try {
-    return await exec(command.arguments, say)
+    return command.do === 'exec' ? await exec(command.arguments, say) : await dump(command.arguments, say, `tun ${VERSION}`)
   } catch (error) {
     for (const line of describe(error)) say(line)
     return exitCodeOf(error) ?? EXIT.failed

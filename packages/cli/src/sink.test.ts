@@ -1,0 +1,82 @@
+import { spawnSync } from 'node:child_process'
+import { closeSync, constants, mkdtempSync, openSync, readFileSync, readSync, rmSync } from 'node:fs'
+import { tmpdir } from 'node:os'
+import { join } from 'node:path'
+import { setTimeout as sleep } from 'node:timers/promises'
+import { afterAll, describe, expect, it } from 'vitest'
+import { Sink } from './sink.js'
+
+const directory = mkdtempSync(join(tmpdir(), 'tun-sink-'))
+afterAll(() => rmSync(directory, { recursive: true }))
+
+describe.skipIf(process.platform !== 'linux')('a sink', () => {
+  /** Both ends of a FIFO that nobody reads unless we do. */
+  function pipe(name: string) {
+    const path = join(directory, name)
+    spawnSync('mkfifo', [path])
+    const reader = openSync(path, constants.O_RDONLY | constants.O_NONBLOCK)
+    const writer = openSync(path, constants.O_WRONLY)
+    return { reader, writer }
+  }
+  const drain = (fd: number) => {
+    const parts: Buffer[] = []
+    const part = Buffer.alloc(1 << 20)
+    try {
+      for (let n = readSync(fd, part); n > 0; n = readSync(fd, part)) parts.push(Buffer.from(part.subarray(0, n)))
+    } catch {} // EAGAIN
+    return Buffer.concat(parts)
+  }
+
+  it('writes a file in order, whole, by the end', async () => {
+    const path = join(directory, 'file')
+    const fd = openSync(path, 'w')
+    const sink = new Sink(fd, () => {})
+    for (let i = 0; i < 1000; i++) expect(sink.write(Buffer.from(`${i}\n`))).toBe(true)
+    await sink.end(10_000)
+    closeSync(fd)
+    expect(readFileSync(path, 'utf8')).toBe(Array.from({ length: 1000 }, (_, i) => `${i}\n`).join(''))
+  })
+
+  it('takes no more than its queue from one whom nobody reads, does not wait, and loses nothing of what it took', async () => {
+    const { reader, writer } = pipe('slow')
+    const sink = new Sink(writer, () => {})
+    const part = Buffer.alloc(64 << 10, 7)
+    let taken = 0
+    for (let i = 0; i < 400; i++) if (sink.write(part)) taken += part.length
+    expect(taken).toBe(8 << 20)
+    await sleep(50) // the pipe is full, and the loop goes on
+    const ended = sink.end(30_000)
+    let read = 0
+    while (read < taken) {
+      read += drain(reader).length
+      await sleep(1)
+    }
+    await ended
+    expect(read).toBe(taken)
+    closeSync(reader)
+    closeSync(writer)
+  })
+
+  it('gives up at the end on one whom nobody reads', async () => {
+    const { reader, writer } = pipe('never')
+    const sink = new Sink(writer, () => {})
+    sink.write(Buffer.alloc(1 << 20))
+    await sink.end(50)
+    expect(drain(reader).length).toBeLessThan(1 << 20)
+    closeSync(reader)
+    closeSync(writer)
+  })
+
+  it('tells once when its reader has gone, and swallows the rest', async () => {
+    const { reader, writer } = pipe('gone')
+    const failures: unknown[] = []
+    const sink = new Sink(writer, error => failures.push(error.code))
+    closeSync(reader)
+    sink.write(Buffer.from('x'))
+    await sleep(20)
+    expect(sink.write(Buffer.from('y'))).toBe(true)
+    await sink.end(5000)
+    expect(failures).toEqual(['EPIPE'])
+    closeSync(writer)
+  })
+})
