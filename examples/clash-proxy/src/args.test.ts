@@ -10,6 +10,8 @@ test.each([
   [['-x', '-h'], { do: 'complain', message: 'unknown option -x (-h shows the options)' }],
   [['-h'], { do: 'help' }],
   [['-v'], { do: 'version' }],
+  [['--user', 'nobody:nogroup', '-t'], { do: 'check', file: '/here/config.yaml', user: 'nobody:nogroup' }],
+  [['--user'], { do: 'complain', message: '--user needs a name (-h shows the options)' }],
   [['-f'], { do: 'complain', message: '-f needs a file (-h shows the options)' }],
   [['a.yaml'], { do: 'complain', message: 'unexpected argument "a.yaml" (-h shows the options)' }],
 ])('%j', (argv, expected) => {

@@ -4,8 +4,10 @@ import { readFileSync } from 'node:fs'
 import { relative } from 'node:path'
 import { getSystemErrorMap } from 'node:util'
 import { ConfigError, formatDiagnostic } from '@tun/config'
+import { type Account, findAccount } from '@tun/device'
 import { createTunInbound, direct, type Lookup, relay, relayDatagrams, TunError, type TunSocket } from '@tun/inbound'
 import { parseArgs, USAGE } from './args.js'
+import { become } from './become.js'
 import { type Config, readConfig } from './config.js'
 import { createLog, type Log } from './log.js'
 import { answerPing } from './pings.js'
@@ -41,8 +43,9 @@ export async function run(argv: readonly string[]): Promise<void> {
     const file = command.file
     const shown = relative(process.cwd(), file)
     const name = shown.startsWith('..') ? file : shown
+    const account = command.user === undefined ? undefined : findAccount(command.user)
     if (command.do === 'check') check(name, file)
-    else await start(name, file)
+    else await start(name, file, account)
   } catch (error) {
     fail(error)
   }
@@ -78,7 +81,7 @@ function check(name: string, file: string): void {
   process.stdout.write(`${name}: configuration ok\n`)
 }
 
-async function start(name: string, file: string): Promise<void> {
+async function start(name: string, file: string, account: Account | undefined): Promise<void> {
   const names = new Names()
   const config = load(name, file, names)
   const { tun, dns, mode, ipv6, rules, targets, level } = config
@@ -94,6 +97,7 @@ async function start(name: string, file: string): Promise<void> {
     error.message = `${name}:${line}:${column}: ${path.join('.')}: ${error.message}`
     throw error
   })
+  if (account) become(account, dns) // in the same tick: no packet has been looked at
   if (dns.enable) names.inbound = inbound
   const resolve: Lookup = (host, signal) => inbound.resolve(host, signal)
   const router = new Router<TunSocket>({ mode, ipv6, rules, targets, log, relay, resolve })
@@ -108,6 +112,7 @@ async function start(name: string, file: string): Promise<void> {
   inbound.on('error', error => log.error?.(describe(error).join('; ')))
   live(inbound, log)
   log.info?.(`[TUN] ${tun['device-url']} is ${inbound.name}, mtu ${inbound.mtu}, mode ${mode}, ${rules.size} rules`)
+  if (account) log.info?.(`[USER] ${account.name}, uid ${account.uid}, gid ${account.gid}`)
 }
 
 /** From here on nothing but a signal or the end of the TUN ends the process. */

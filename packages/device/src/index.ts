@@ -1,5 +1,6 @@
 export { printPacket } from '@tun/stack'
 export { DialedSocket, dial } from './dialed-socket.js'
+export { type Account, type DropOptions, dropPrivileges, findAccount } from './drop-privileges.js'
 export { TunError, type TunErrorCode, type TunErrorDetails } from './errors.js'
 export { type IsolatedExit, IsolatedProcess, type IsolateOptions, isolate } from './isolate.js'
 export { NetworkMonitor, type Uplink } from './network.js'
