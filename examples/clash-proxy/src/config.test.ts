@@ -156,3 +156,11 @@ test('fake-ip-store: a path from the directory of the file', () => {
     '/var/names',
   ])
 })
+
+test('a nameserver’s #: a proxy, a group, an interface or RULES; anything else is a slip', () => {
+  const servers = "['1.1.1.1#s5', '1.1.1.1#DIRECT', '1.1.1.1#lo', '1.1.1.1#RULES', '1.1.1.1#ecs=192.0.2.0/24', '1.1.1.1#s6&h3=false']"
+  const { warnings } = read(GOOD.replace('[10.99.0.2]', servers))
+  expect(warnings.map(warning => formatDiagnostic(warning, 'c'))).toEqual([
+    "c:13:107: warning: dns.nameserver[5]: there is no proxy and no interface 's6': this nameserver cannot be asked: did you mean 's5'?",
+  ])
+})

@@ -1,5 +1,6 @@
 // Owns: the configuration file → what the program runs with. @tun/config reads `tun:` and `dns:`; the sections of a proxy are ours.
 
+import { networkInterfaces } from 'node:os'
 import { basename, dirname, extname, resolve } from 'node:path'
 import {
   clashBoolean,
@@ -15,7 +16,7 @@ import {
 import { z } from 'zod'
 import { LEVELS, type Level } from './log.js'
 import { PING_MODES, type PingMode } from './pings.js'
-import { type Problem, Problems } from './problems.js'
+import { didYouMean, type Problem, Problems } from './problems.js'
 import { type ProxyNeeds, readGroups, readProxies, type Target, type Targets } from './proxies.js'
 import { MODES, type Mode } from './router.js'
 import { Rules, readRules } from './rules.js'
@@ -75,6 +76,10 @@ export function readConfig(text: string, file: string, needs: ProxyNeeds): Confi
     return { severity: 'warning', path: formatPath(full), ...loaded.locate(full), message, hint }
   })
   const { tun, dns, profile, sections } = loaded
+  for (const { path, via } of waysToNowhere(dns, targets)) {
+    const message = `there is no proxy and no interface '${via}': this nameserver cannot be asked`
+    ours.push({ severity: 'warning', path: formatPath(path), ...loaded.locate(path), message, hint: didYouMean(via, targets.keys()) })
+  }
   for (const path of misread(loaded)) {
     const message = 'was read as a number, which is written otherwise'
     ours.push({ severity: 'warning', path: formatPath(path), ...loaded.locate(path), message, hint: 'put it in quotes' })
@@ -98,6 +103,25 @@ function storeOf(file: string, dns: DnsOptions, profile: ProfileOptions): string
   const named = dns['fake-ip-store']
   if (named !== undefined) return named === 'memory' || named.includes('://') ? named : resolve(dirname(file), named)
   return profile['store-fake-ip'] === false ? 'memory' : resolve(dirname(file), `${basename(file, extname(file))}.fake-ip`)
+}
+
+/** What stands behind a nameserver's `#` and is neither a proxy nor, now, an interface. */
+function* waysToNowhere(dns: DnsOptions, targets: Targets): Generator<{ path: (string | number)[]; via: string }> {
+  const lists = ['nameserver', 'default-nameserver', 'fallback', 'proxy-server-nameserver', 'direct-nameserver'] as const
+  const interfaces = networkInterfaces()
+  for (const key of lists) {
+    for (const [i, server] of dns[key].entries()) {
+      const hash = server.indexOf('#')
+      const via =
+        hash < 0
+          ? undefined
+          : server
+              .slice(hash + 1)
+              .split('&')
+              .find(part => part !== '' && !part.includes('='))
+      if (via !== undefined && via !== 'RULES' && !targets.has(via) && !interfaces[via]) yield { path: ['dns', key, i], via }
+    }
+  }
 }
 
 /** Credentials like `0123` and `1e5`, of which only a number is left: the proxy would be told another word. */

@@ -5,7 +5,16 @@ import { relative } from 'node:path'
 import { getSystemErrorMap } from 'node:util'
 import { ConfigError, formatDiagnostic } from '@tun/config'
 import { type Account, findAccount } from '@tun/device'
-import { createTunInbound, direct, type Lookup, relay, relayDatagrams, TunError, type TunSocket } from '@tun/inbound'
+import {
+  createTunInbound,
+  direct,
+  type Lookup,
+  type NameserverOutbound,
+  relay,
+  relayDatagrams,
+  TunError,
+  type TunSocket,
+} from '@tun/inbound'
 import { parseArgs, USAGE } from './args.js'
 import { become } from './become.js'
 import { type Config, readConfig } from './config.js'
@@ -54,7 +63,7 @@ export async function run(argv: readonly string[]): Promise<void> {
 /** The names of proxies and DIRECT destinations: asked upstream once there is an inbound with DNS, for the system may answer fake IPs. */
 class Names {
   inbound: Inbound | undefined
-  readonly lookup: Lookup = async (host, signal) => (this.inbound ? this.inbound.resolve(host, signal) : bySystem(host))
+  readonly lookup: Lookup = async (host, signal) => (this.inbound ? this.inbound.resolveDirect(host, signal) : bySystem(host))
   readonly lookupServer: Lookup = async (host, signal) => (this.inbound ? this.inbound.resolveServer(host, signal) : bySystem(host))
 }
 
@@ -89,7 +98,10 @@ async function start(name: string, file: string, account: Account | undefined): 
   // The line's level says already that it is a warning.
   for (const warning of config.warnings) log.warning?.(formatDiagnostic({ ...warning, severity: 'error' }, name))
 
-  const inbound = await createTunInbound({ tun, dns }).catch((error: Error & { code?: string }) => {
+  const resolve: Lookup = (host, signal) => inbound.resolve(host, signal)
+  const router = new Router<TunSocket>({ mode, ipv6, rules, targets, log, relay, resolve })
+  const outbound: NameserverOutbound = (to, network) => router.forNameserver(to, network)
+  const inbound = await createTunInbound({ tun, dns: { ...dns, outbound } }).catch((error: Error & { code?: string }) => {
     // What only opening could find out belongs to a line of the file all the same.
     const path = error instanceof TunError ? ['tun', 'device-url'] : LATE_ERRORS[error.code ?? '']
     if (path === undefined) throw error
@@ -99,8 +111,6 @@ async function start(name: string, file: string, account: Account | undefined): 
   })
   if (account) become(account, dns) // in the same tick: no packet has been looked at
   if (dns.enable) names.inbound = inbound
-  const resolve: Lookup = (host, signal) => inbound.resolve(host, signal)
-  const router = new Router<TunSocket>({ mode, ipv6, rules, targets, log, relay, resolve })
   inbound.on('connection', socket => router.route(socket))
   inbound.on('flow', flow => {
     const { source } = flow

@@ -59,7 +59,7 @@ function setUp(
     return socket
   }
   const datagrams = (destination: Destination, source = SOURCE) => router.routeDatagrams(source, destination)
-  return { route, datagrams, router, direct, lines, dialled }
+  return { route, datagrams, router, targets, direct, lines, dialled }
 }
 
 test('a connection goes where its rule says, and the log says why', async () => {
@@ -157,4 +157,15 @@ test('a failed association is a warning', () => {
   const { router, lines } = setUp([], { level: 'warning' })
   router.datagramsFailed(SOURCE, target('a.test'), new Error('answered 7'))
   expect(lines).toEqual(['[UDP] 10.0.0.2:51234 --> a.test:443 error: answered 7'])
+})
+
+test('a nameserver’s way: a proxy by its name, RULES by the rules; DIRECT, an interface and what nobody knows are not ours', () => {
+  const { router, targets } = setUp(['IP-CIDR,192.0.2.0/24,s5', 'DOMAIN,dns.test,REJECT', 'MATCH,DIRECT'])
+  const way = (via: string, address = '192.0.2.53', host?: string) =>
+    router.forNameserver({ address, port: 53, family: 4, via, ...(host ? { host, real: true as const } : {}) }, 'udp')
+  const s5 = targets.get('s5')?.outbound
+  expect(s5).toBeDefined()
+  expect([way('s5', '8.8.8.8'), way('RULES')]).toEqual([s5, s5])
+  expect([way('REJECT'), way('RULES', '8.8.8.8', 'dns.test')]).toEqual([null, null])
+  expect([way('DIRECT'), way('RULES', '8.8.8.8'), way('eth0')]).toEqual([undefined, undefined, undefined])
 })

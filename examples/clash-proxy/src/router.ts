@@ -7,6 +7,7 @@ import {
   DialError,
   type Endpoint,
   formatDestination,
+  type NameserverDestination,
   type Outbound,
   type RelayResult,
   type ResolvedAddress,
@@ -64,6 +65,20 @@ export class Router<S extends Incoming> {
     const target = rule?.target ?? targets.get(mode === 'global' ? 'GLOBAL' : 'DIRECT')!
     log.info?.(`${way('udp', source, destination)}${this.because(rule)} using ${target.name}`)
     return target.outbound ?? (target.reject === 'drop' ? SINK : null)
+  }
+
+  /**
+   * Through what a nameserver is asked: `via` is a proxy's or group's name, `RULES`, or an interface (undefined: not ours). DIRECT is
+   * undefined as well: queries from sockets of the resolver's own are known again if they come back.
+   */
+  forNameserver(to: NameserverDestination, network: Network): Outbound | null | undefined {
+    const { mode, rules, targets } = this.options
+    const source: Endpoint = { address: '0.0.0.0', port: 0, family: 4 }
+    const ruled =
+      mode === 'rule' ? rules.find({ network, source, destination: to })?.target : targets.get(mode === 'global' ? 'GLOBAL' : 'DIRECT')
+    const target = to.via === 'RULES' ? (ruled ?? targets.get('DIRECT')) : targets.get(to.via)
+    if (target === undefined || target.outbound === targets.get('DIRECT')?.outbound) return undefined
+    return target.outbound ?? null
   }
 
   /** An association for a flow's datagrams failed. */

@@ -138,11 +138,7 @@ export const PROFILE_KEYS: Readonly<Record<string, Kind>> = {
 
 export const DNS_KEYS: Readonly<Record<string, Kind>> = {
   'fallback-lazy-query': 'boolean',
-  'proxy-server-nameserver-policy': 'map',
-  'direct-nameserver': 'list',
-  'direct-nameserver-follow-policy': 'boolean',
   'use-system-hosts': 'boolean',
-  'respect-rules': 'boolean',
   'prefer-h3': 'boolean',
   'ipv6-timeout': 'number',
   'cache-algorithm': 'string',

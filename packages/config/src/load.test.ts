@@ -88,6 +88,10 @@ describe('a good file', () => {
       fallback: [],
       'nameserver-policy': {},
       'proxy-server-nameserver': [],
+      'proxy-server-nameserver-policy': {},
+      'direct-nameserver': [],
+      'direct-nameserver-follow-policy': false,
+      'respect-rules': false,
       'use-hosts': true,
       'cache-max-size': 4096,
       'serve-stale': 0,
@@ -339,10 +343,10 @@ tun:
   mtu: 1000
   udp-timeout: 60
 dns:
-  respect-rules: true
+  fallback-lazy-query: true
   fake-ip-range6: fc00::/18
   fake-ip-filter: ['geosite:cn', 'rule-set:x', 'RULE-SET,x,fake-ip', 'a*.com', '+.ok.com']
-  nameserver: [quic://1.1.1.1, 'https://dns.example/dns-query', dhcp, dns.example, '1.1.1.1#eth0', 1.1.1.1]
+  nameserver: [quic://1.1.1.1, 'https://dns.example/dns-query', dhcp, dns.example, '1.1.1.1#eth0&h3=true', 1.1.1.1]
 `),
     ).toEqual([
       'c:1:1: warning: allow-lan: known to Clash/mihomo, not acted on yet',
@@ -358,7 +362,7 @@ dns:
       "c:13:3: warning: tun.dnsListen: unknown key: did you mean 'dns-listen'?",
       'c:14:8: warning: tun.mtu: 1000 is too small for IPv6: 1280 or more (RFC 8200 §5)',
       'c:15:16: warning: tun.udp-timeout: 60 s ends flows that applications think alive: 120 or more (RFC 4787 §4.3)',
-      'c:17:3: warning: dns.respect-rules: known to Clash/mihomo, not acted on yet',
+      'c:17:3: warning: dns.fallback-lazy-query: known to Clash/mihomo, not acted on yet',
       "c:18:3: warning: dns.fake-ip-range6: has no effect: add 'ipv6: true'",
       "c:19:20: warning: dns.fake-ip-filter[0]: 'geosite' entries are known to mihomo, not acted on yet",
       "c:19:34: warning: dns.fake-ip-filter[1]: 'rule-set' entries are known to mihomo, not acted on yet",
@@ -366,7 +370,7 @@ dns:
       "c:19:70: warning: dns.fake-ip-filter[3]: a '*' stands for a whole label, so this would never match",
       "c:20:16: warning: dns.nameserver[0]: 'quic://' is known to Clash/mihomo, not acted on yet",
       "c:20:65: warning: dns.nameserver[2]: 'dhcp' is known to Clash/mihomo, not acted on yet",
-      "c:20:84: warning: dns.nameserver[4]: a nameserver's '#…' is known to mihomo, not acted on yet",
+      'c:20:84: warning: dns.nameserver[4]: HTTP/3 is not spoken: it is asked over HTTP/2',
     ])
   })
 
@@ -557,5 +561,18 @@ test('dns-hijack: one list for UDP and TCP, as mihomo reads it; what is no addre
     'c:2:16: tun.dns-hijack[0]: a port is 1 to 65535, got 0',
     "c:2:23: tun.dns-hijack[1]: 'foo' is no IP address",
     "c:2:31: tun.dns-hijack[2]: unknown scheme 'tls://': use any:53, tcp://any:53 or ADDRESS:PORT",
+  ])
+})
+
+test('what stands behind a nameserver’s #: a way and parameters; what mihomo has not is an error', () => {
+  const list = ['1.1.1.1#PROXY', 'tls://1.1.1.1#eth0&skip-cert-verify=true', 'https://a.test/q#ecs=192.0.2.0/24&ecs-override=true']
+  const { dns, warnings } = loadConfig(`dns: { nameserver: ${JSON.stringify(list)}, direct-nameserver: [system] }`)
+  expect([dns.nameserver, dns['direct-nameserver'], warnings]).toEqual([list, ['system'], []])
+  expect(said("dns:\n  nameserver: ['1.1.1.1#a&ecx=1', '1.1.1.1#ecs=x']\n  respect-rules: true")).toEqual([
+    "c:2:16: dns.nameserver[0]: unknown parameter 'ecx' of a nameserver: there are skip-cert-verify, disable-ipv4, disable-ipv6, disable-qtype-N, ecs, ecs-override, h3",
+    "c:2:35: dns.nameserver[1]: ecs is an address or ADDRESS/BITS, got 'x': e.g. #ecs=192.0.2.0/24",
+  ])
+  expect(said('dns:\n  respect-rules: true')).toEqual([
+    "c:2:3: dns.respect-rules: needs 'proxy-server-nameserver': a proxy's own name cannot be asked for through the proxy: e.g. proxy-server-nameserver: [1.1.1.1]",
   ])
 })

@@ -86,7 +86,9 @@ export const dnsSchema = z.object({
   nameserver: z
     .array(nameserver)
     .default([])
-    .describe('Where names are asked for: ADDRESS, udp://…, tcp://…, tls://…, https://…, system, rcode://…'),
+    .describe(
+      'Where names are asked for: ADDRESS, udp://…, tcp://…, tls://…, https://…, system, rcode://…; #PROXY behind it: through that.',
+    ),
   'default-nameserver': z.array(nameserver).default([]).describe('Where the names of nameservers are asked for; addresses only.'),
   fallback: z.array(nameserver).default([]).describe('Asked beside nameserver, and taken as fallback-filter says.'),
   'fallback-filter': z
@@ -103,6 +105,13 @@ export const dnsSchema = z.object({
     .default({})
     .describe('DOMAIN: NAMESERVER or a list; names that belong to other nameservers.'),
   'proxy-server-nameserver': z.array(nameserver).default([]).describe('Where the names of proxy servers are asked for.'),
+  'proxy-server-nameserver-policy': z
+    .record(z.string(), z.union([nameserver, z.array(nameserver)]))
+    .default({})
+    .describe('As nameserver-policy, for the names of proxy servers.'),
+  'direct-nameserver': z.array(nameserver).default([]).describe('Where names that go DIRECT are asked for; left out: nameserver.'),
+  'direct-nameserver-follow-policy': clashBoolean.default(false).describe('nameserver-policy counts for direct-nameserver, too.'),
+  'respect-rules': clashBoolean.default(false).describe('Queries to nameservers follow the rules, as if every one had #RULES.'),
   'use-hosts': clashBoolean.default(true).describe('Answer from hosts.'),
   'cache-max-size': z.int().min(0).max(1_000_000).default(DNS_DEFAULTS['cache-max-size']).describe('Answers remembered; 0: none.'),
   'serve-stale': z.int().min(0).max(604_800).default(0).describe('Seconds beyond its TTL that an answer is given if nobody answers.'),
@@ -176,7 +185,7 @@ export function checkTun(tun: TunOptions, wanted: boolean, platform: NodeJS.Plat
   return tun
 }
 
-const SERVER_LISTS = ['nameserver', 'default-nameserver', 'fallback', 'proxy-server-nameserver'] as const
+const SERVER_LISTS = ['nameserver', 'default-nameserver', 'fallback', 'proxy-server-nameserver', 'direct-nameserver'] as const
 
 /** Leaves out what we do not act on yet, with a warning each. */
 export function checkDns(dns: DnsOptions, report: Report): DnsOptions {
@@ -199,13 +208,26 @@ export function checkDns(dns: DnsOptions, report: Report): DnsOptions {
     if (nameserverFault(value).named)
       report.error(['dns', 'default-nameserver', i], `${show(value)} is a name itself`, 'use its IP address')
   }
+  if (dns['respect-rules'] && dns['proxy-server-nameserver'].length === 0) {
+    report.errorAtKey(
+      ['dns', 'respect-rules'],
+      "needs 'proxy-server-nameserver': a proxy's own name cannot be asked for through the proxy",
+      'e.g. proxy-server-nameserver: [1.1.1.1]',
+    )
+  }
+  for (const key of SERVER_LISTS) {
+    for (const [i, value] of dns[key].entries()) {
+      if (/[#&]h3=true\b/.test(value)) report.warning(['dns', key, i], 'HTTP/3 is not spoken: it is asked over HTTP/2')
+    }
+  }
   const lists = Object.fromEntries(SERVER_LISTS.map(key => [key, keep(['dns', key], dns[key], unusedServer)]))
   return {
     ...dns,
     ...lists,
     'fake-ip-filter': keep(['dns', 'fake-ip-filter'], dns['fake-ip-filter'], value => domainPatternFault(value).unused),
     'fallback-filter': checkFallbackFilter(dns['fallback-filter'], report),
-    'nameserver-policy': checkPolicy(dns['nameserver-policy'], report),
+    'nameserver-policy': checkPolicy('nameserver-policy', dns['nameserver-policy'], report),
+    'proxy-server-nameserver-policy': checkPolicy('proxy-server-nameserver-policy', dns['proxy-server-nameserver-policy'], report),
   }
 }
 
@@ -222,10 +244,10 @@ function checkFallbackFilter(filter: DnsOptions['fallback-filter'], report: Repo
 }
 
 /** A key may be several patterns with commas between them. What is wrong with one is told at the key. */
-function checkPolicy(policy: DnsOptions['nameserver-policy'], report: Report): DnsOptions['nameserver-policy'] {
+function checkPolicy(name: string, policy: DnsOptions['nameserver-policy'], report: Report): DnsOptions['nameserver-policy'] {
   const kept: DnsOptions['nameserver-policy'] = {}
   for (const [key, value] of Object.entries(policy)) {
-    const path = ['dns', 'nameserver-policy', key]
+    const path = ['dns', name, key]
     const set = /^(geosite|rule-set):/i.exec(key)
     if (set) {
       report.warningAtKey(path, `'${set[1]}' entries are known to mihomo, not acted on yet`)

@@ -160,7 +160,8 @@ export function nameserverFault(value: string): { fault?: Fault; unused?: string
   if (scheme !== undefined && !SCHEMES.includes(scheme))
     return { fault: { message: `unknown scheme '${scheme}://'`, hint: 'use udp://, tcp://, tls://, https://, rcode:// or system' } }
   if (scheme !== undefined && !ASKED.includes(scheme)) return { unused: `'${scheme}://' is known to Clash/mihomo, not acted on yet` }
-  const [server, via] = (scheme === undefined ? value : value.slice(scheme.length + 3)).split('#')
+  const [server, ...behind] = (scheme === undefined ? value : value.slice(scheme.length + 3)).split('#')
+  const via = behind.length > 0 ? behind.join('#') : undefined
   if (scheme === 'rcode') {
     if (RCODES.includes(server.toLowerCase())) return {}
     return { fault: { message: `expected one of ${RCODES.join(', ')}, got ${show(server)}`, hint: 'e.g. rcode://refused' } }
@@ -178,7 +179,29 @@ export function nameserverFault(value: string): { fault?: Fault; unused?: string
   const named = isIP(host) === 0
   if (named && (/^[\d.]+$/.test(host) || !/^[a-z0-9_-]{1,63}(\.[a-z0-9_-]{1,63})*\.?$/i.test(host)))
     return { fault: { message: `${show(host)} is no IP address and no name`, hint: 'e.g. 1.1.1.1' } }
-  return via === undefined ? { named } : { unused: `a nameserver's '#…' is known to mihomo, not acted on yet` }
+  const fault = via === undefined ? undefined : parameterFault(via)
+  return fault ? { fault } : { named }
+}
+
+/** What is wrong behind a nameserver's `#`: `PROXY&skip-cert-verify=true`. */
+function parameterFault(via: string): Fault {
+  for (const part of via.split('&')) {
+    const equals = part.indexOf('=')
+    if (equals < 0) continue
+    const key = part.slice(0, equals)
+    const value = part.slice(equals + 1)
+    const [address, prefix, more] = value.split('/')
+    const bits = isIP(address) === 4 ? 32 : 128
+    if (key === 'ecs') {
+      if (isIP(address) === 0 || more !== undefined || (prefix !== undefined && !(/^\d{1,3}$/.test(prefix) && Number(prefix) <= bits)))
+        return { message: `ecs is an address or ADDRESS/BITS, got ${show(value)}`, hint: 'e.g. #ecs=192.0.2.0/24' }
+    } else if (!/^(h3|skip-cert-verify|ecs-override|disable-ipv[46]|disable-qtype-\d{1,5})$/.test(key))
+      return {
+        message: `unknown parameter ${show(key)} of a nameserver`,
+        hint: 'there are skip-cert-verify, disable-ipv4, disable-ipv6, disable-qtype-N, ecs, ecs-override, h3',
+      }
+  }
+  return undefined
 }
 
 /** One entry of `fallback-filter.ipcidr`: an address or range of any family. */

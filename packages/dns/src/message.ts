@@ -246,6 +246,18 @@ export function askedUpstream(bytes: Uint8Array, query: Query): Uint8Array {
   return out
 }
 
+/** A query of `askedUpstream` with one EDNS option: its OPT record is the last eleven bytes. */
+export function withOption(query: Uint8Array, code: number, data: Uint8Array): Uint8Array {
+  const out = new Uint8Array(query.length + 4 + data.length)
+  out.set(query)
+  const view = new DataView(out.buffer)
+  view.setUint16(query.length - 2, 4 + data.length)
+  view.setUint16(query.length, code)
+  view.setUint16(query.length + 2, data.length)
+  out.set(data, query.length + 4)
+  return out
+}
+
 /** Somebody's answer for this query: adopted, and with the OPT record that this client may get, if any. null as for `adoptAnswer`. */
 export function toldTo(answer: Uint8Array, bytes: Uint8Array, query: Query): Uint8Array | null {
   const adopted = adoptAnswer(answer, bytes, query)

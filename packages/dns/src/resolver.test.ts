@@ -7,6 +7,7 @@ import { decodeMessage, encodeReply } from './codec.js'
 import { frame, TcpFramer } from './frames.js'
 import { readQuery } from './message.js'
 import { createResolver, type ResolverOptions } from './resolver.js'
+import type { UpstreamDatagrams } from './upstream/exchange.js'
 
 const QUERY = encode({ type: 'query', id: 0x1234, flags: 0x100, questions: [{ type: 'A', name: 'rEaL.test' }] })
 
@@ -233,7 +234,9 @@ test.each([
   ['1.2.3.256', 'ERR_TUN_DNS_ADDRESS'],
   ['1.2.3.4:0', 'ERR_TUN_DNS_ADDRESS'],
   ['1.2.3.4:65536', 'ERR_TUN_DNS_ADDRESS'],
-  ['8.8.8.8#eth0', 'ERR_TUN_DNS_ADDRESS'],
+  ['8.8.8.8#eth0', 'udp 8.8.8.8 53'],
+  ['8.8.8.8#eth0&nonsense=1', 'ERR_TUN_DNS_ADDRESS'],
+  ['8.8.8.8#ecs=1.2.3.4/33', 'ERR_TUN_DNS_ADDRESS'],
   ['', 'ERR_TUN_DNS_ADDRESS'],
 ])('nameserver %j is %s', (text, expected) => {
   const parse = (): string => {
@@ -319,7 +322,7 @@ describe('several servers', () => {
     expect(asked).toBe(1)
   })
 
-  test('policy: a name’s own servers; the first entry that has it decides', async () => {
+  test('policy: a name’s own servers; the most specific entry decides, of equal ones the first', async () => {
     const [main, own, other] = [await says('1.1.1.1'), await says('2.2.2.2'), await says('3.3.3.3')]
     const at = (port: number) => [`127.0.0.1:${port}`]
     const policy = (...entries: [string, number][]) => entries.map(([domain, port]) => ({ domains: [domain], nameservers: at(port) }))
@@ -329,8 +332,10 @@ describe('several servers', () => {
         .then(first)
     expect(
       await ask([
-        ['+.test', own],
+        ['+.test', other],
+        ['real.test', own],
         ['real.test', other],
+        ['*.test', other],
       ]),
     ).toBe('2.2.2.2')
     expect(await ask([['other.test', own]])).toBe('1.1.1.1')
@@ -494,8 +499,8 @@ describe('what is remembered', () => {
 })
 
 test('a query of ours that comes back is known by its port and id', async () => {
-  const seen: [number, number, number][] = []
-  const port = await udpServer((query, from) => seen.push([from.port, query.readUInt16BE(), query.length]))
+  const seen: [RemoteInfo, number][] = []
+  const port = await udpServer((query, from) => seen.push([from, query.readUInt16BE()]))
   const made = resolver([`127.0.0.1:${port}`], { timeoutMs: 200 })
   const asked = made.resolve(QUERY).catch(() => {})
   await vi.waitFor(() => expect(seen).toHaveLength(1))
@@ -503,10 +508,141 @@ test('a query of ours that comes back is known by its port and id', async () => 
   expect([
     made.isOwn('udp', from, id),
     made.isOwn('udp', from, id ^ 1),
-    made.isOwn('udp', from ^ 1, id),
+    made.isOwn('udp', { ...from, port: from.port ^ 1 }, id),
     made.isOwn('tcp', from, id),
   ]).toEqual([true, false, false, false])
   made.close()
   await asked
   expect(made.isOwn('udp', from, id)).toBe(false)
+})
+
+test('a connection of ours is known by its address and port: another behind the TUN may have the same port', async () => {
+  const seen: NetSocket[] = []
+  const server = createServer(socket => seen.push(socket.on('error', () => {}))).listen(0, '127.0.0.1')
+  await once(server, 'listening')
+  opened.push(() => server.close())
+  const made = resolver([`tcp://127.0.0.1:${(server.address() as AddressInfo).port}`], { timeoutMs: 300 })
+  const asked = made.resolve(QUERY).catch(() => {})
+  await vi.waitFor(() => expect(seen).toHaveLength(1))
+  const port = seen[0].remotePort as number
+  await vi.waitFor(() => expect(made.isOwn('tcp', { address: '127.0.0.1', port }, 1)).toBe(true))
+  expect(made.isOwn('tcp', { address: '10.0.0.9', port }, 1)).toBe(false)
+  made.close()
+  await asked
+})
+
+describe('behind a nameserver’s #', () => {
+  /** A proxy's datagrams: what was sent, and a way to answer. */
+  function line() {
+    const sent: Uint8Array[] = []
+    let receive = (_: Uint8Array) => {}
+    let end = (_?: Error) => {}
+    const state = { sent, opened: 0, answer: (bytes: Uint8Array) => receive(bytes), end: (error?: Error) => end(error), closed: false }
+    const open = (): UpstreamDatagrams => {
+      state.opened++
+      return {
+        send: query => sent.push(query) > 0,
+        onMessage: fn => {
+          receive = fn
+        },
+        closed: new Promise(resolve => {
+          end = resolve
+        }),
+        close: () => {
+          state.closed = true
+          end()
+        },
+      }
+    }
+    return { state, open }
+  }
+
+  test('a proxy: datagrams of one association, many at once, told apart by id; what is not asked for is passed over', async () => {
+    const { state, open } = line()
+    const vias: unknown[] = []
+    const made = resolver(['192.0.2.53#s5'], {
+      connect: {
+        datagrams: to => {
+          vias.push(to.via, to.address)
+          return open()
+        },
+      },
+    })
+    const asked = ['a.test', 'b.test', 'c.test'].map(name => made.addresses(name, [4]))
+    await vi.waitFor(() => expect(state.sent).toHaveLength(3))
+    expect(new Set(state.sent.map(query => readQuery(query).id)).size).toBe(3)
+    state.answer(Uint8Array.of(1))
+    for (const query of [...state.sent].reverse()) {
+      const wrong = new Uint8Array(query)
+      wrong[2] |= 0x80
+      wrong[13] ^= 1 // another name
+      state.answer(wrong)
+      state.answer(
+        encodeReply(query, { answers: [{ name: readQuery(query).name, type: 'A', data: `203.0.113.${query[13] - 96}` }] }) as Uint8Array,
+      )
+    }
+    expect(await Promise.all(asked)).toEqual([['203.0.113.1'], ['203.0.113.2'], ['203.0.113.3']])
+    expect([state.opened, vias, made.stats.mismatched]).toEqual([1, ['s5', '192.0.2.53'], 4])
+    made.close()
+    await vi.waitFor(() => expect(state.closed).toBe(true))
+  })
+
+  test('a proxy: an association that ends is made anew, a cut answer is asked for over the proxy’s TCP', async () => {
+    const { state, open } = line()
+    const tcp = await tcpServer(0, query => answerTo(query, '203.0.113.9'))
+    const made = resolver(['192.0.2.53#s5'], { connect: { datagrams: open, tcp: () => connect(tcp, '127.0.0.1') } })
+    const first = made.resolve(QUERY)
+    await vi.waitFor(() => expect(state.sent).toHaveLength(1))
+    state.end(new Error('the proxy has gone'))
+    await vi.waitFor(() => expect(state.sent).toHaveLength(2))
+    expect(state.opened).toBe(2)
+    const cut = encodeReply(state.sent[1]) as Uint8Array
+    cut[2] |= 2
+    state.answer(cut)
+    expect(decodeMessage(await first)?.answers[0].data).toBe('203.0.113.9')
+  })
+
+  test('nothing but a socket of our own leads there: that is used; a way that is refused fails the query', async () => {
+    const port = await udpServer((query, from, socket) => socket.send(answerTo(query, '203.0.113.5'), from.port, from.address))
+    const made = resolver([`127.0.0.1:${port}#DIRECT`], { connect: { datagrams: () => undefined, tcp: () => undefined } })
+    expect(decodeMessage(await made.resolve(QUERY))?.answers[0].data).toBe('203.0.113.5')
+    const refuse = () => Promise.reject(new Error('no'))
+    const none = resolver([`127.0.0.1:${port}#REJECT`], { rounds: 1, connect: { datagrams: refuse } })
+    await expect(none.resolve(QUERY)).rejects.toMatchObject({ cause: { message: 'no' } })
+  })
+
+  test('via is for all but the bootstrap servers and those that have their own', async () => {
+    const vias: unknown[] = []
+    const port = await udpServer((query, from, socket) => {
+      socket.send(
+        encodeReply(query, { answers: [{ name: 'dns.test', type: 'A', data: '127.0.0.1' }] }) as Uint8Array,
+        from.port,
+        from.address,
+      )
+    })
+    const made = resolver([`udp://dns.test:${port}`, `127.0.0.1:${port}#own`], {
+      via: 'RULES',
+      bootstrap: [`127.0.0.1:${port}`],
+      connect: {
+        udp: to => {
+          vias.push(`${to.host ?? ''} ${to.via}`)
+          return undefined
+        },
+      },
+    })
+    await made.resolve(QUERY)
+    expect(vias.slice(0, 2)).toEqual([' undefined', 'dns.test RULES'])
+    expect(made.servers.map(({ via }) => via)).toEqual(['RULES', 'own'])
+  })
+
+  test('types that are not asked for are empty, a client subnet goes along (RFC 7871)', async () => {
+    const seen: string[] = []
+    const port = await udpServer((query, from, socket) => {
+      seen.push(query.subarray(readQuery(query).end).toString('hex'))
+      socket.send(answerTo(query, '203.0.113.5'), from.port, from.address)
+    })
+    const made = resolver([`127.0.0.1:${port}#disable-ipv6=true&ecs=192.0.2.255/20`])
+    expect(await made.addresses('real.test', [4, 6])).toEqual(['203.0.113.5'])
+    expect(seen).toEqual(['0000290' + '4d00000000' + '0000b' + '00080007' + '00011400' + 'c00000'])
+  })
 })

@@ -5,7 +5,7 @@ import { isIP } from 'node:net'
 import { textOfAddress } from './address.js'
 import { AnswerCache, type CacheOptions } from './cache.js'
 import { CidrSet } from './cidr-set.js'
-import { DomainSet } from './domain-set.js'
+import { DomainMap, DomainSet } from './domain-set.js'
 import { DnsError, misuse } from './errors.js'
 import { answerError, askedUpstream, type Query, RCODE, readQuery, STATUS, TYPE, toldTo, writeQuery } from './message.js'
 import { formatNameserver, type Nameserver, parseNameserver } from './nameserver.js'
@@ -19,8 +19,10 @@ export interface ResolverOptions {
   /** Asked beside `nameservers`; their answer is taken where `fallbackFilter` says so, or the others have none. */
   fallback?: readonly string[]
   fallbackFilter?: FallbackFilter
-  /** Names that belong to other nameservers; the first entry with the name decides. */
+  /** Names that belong to other nameservers; the most specific pattern decides, of equal ones the first. */
   policy?: readonly { domains: readonly string[]; nameservers: readonly string[] }[]
+  /** What stands behind `#` for all who have nothing there but the bootstrap servers: mihomo's `respect-rules` is `RULES`. */
+  via?: string
   /** Nameservers by IP address, which are asked for the names of the others. Without them the system is. */
   bootstrap?: readonly string[]
   /** false: nothing is remembered. */
@@ -70,7 +72,7 @@ export class Resolver {
   private readonly fallback: Group | null
   private readonly distrusted: CidrSet
   private readonly onlyFallback: DomainSet
-  private readonly policy: { domains: DomainSet; group: Group }[]
+  private readonly policy = new DomainMap<Group>()
   private readonly cache: AnswerCache | null
   private readonly serveStale: boolean
   private readonly flights = new Map<string, Flight>()
@@ -80,7 +82,8 @@ export class Resolver {
 
   constructor(options: ResolverOptions) {
     const { nameservers, fallback = [], fallbackFilter = {}, policy = [], bootstrap = [], cache = {}, connect: hooks = {} } = options
-    this.servers = nameservers.map(parseNameserver)
+    const parse = (text: string): Nameserver => ({ via: options.via, ...parseNameserver(text) })
+    this.servers = nameservers.map(parse)
     if (this.servers.length === 0) throw new DnsError('ERR_TUN_DNS_ADDRESS', 'no nameserver to ask: name at least one')
     this.options = { ...RESOLVER_DEFAULTS, ...pick(options) }
     const named = bootstrap.map(parseNameserver).find(({ address }) => address !== '' && isIP(address) === 0)
@@ -94,10 +97,13 @@ export class Resolver {
       return made
     }
     this.main = group(this.servers)
-    this.fallback = fallback.length > 0 ? group(fallback.map(parseNameserver)) : null
+    this.fallback = fallback.length > 0 ? group(fallback.map(parse)) : null
     this.distrusted = new CidrSet(fallbackFilter.ipcidr ?? [])
     this.onlyFallback = new DomainSet(fallbackFilter.domain)
-    this.policy = policy.map(({ domains, nameservers: of }) => ({ domains: new DomainSet(domains), group: group(of.map(parseNameserver)) }))
+    for (const { domains, nameservers: of } of policy) {
+      const asked = group(of.map(parse))
+      for (const domain of domains) this.policy.add(domain, asked)
+    }
     this.cache = cache === false || cache.maxEntries === 0 ? null : new AnswerCache(cache)
     this.serveStale = cache !== false && (cache.staleSeconds ?? 0) > 0
   }
@@ -151,8 +157,8 @@ export class Resolver {
   }
 
   /** Is this a query of ours, which has come back to us? */
-  isOwn(transport: 'udp' | 'tcp', port: number, id: number): boolean {
-    return this.own.has(transport, port, id) || (this.bootstrap?.isOwn(transport, port, id) ?? false)
+  isOwn(transport: 'udp' | 'tcp', source: { address: string; port: number }, id: number): boolean {
+    return this.own.has(transport, source, id) || (this.bootstrap?.isOwn(transport, source, id) ?? false)
   }
 
   /** Forgets all answers. */
@@ -243,8 +249,8 @@ export class Resolver {
   }
 
   private async askGroups(query: Uint8Array, asked: Query, signal: AbortSignal): Promise<Uint8Array> {
-    const own = this.policy.find(({ domains }) => domains.has(asked.name))
-    if (own) return own.group.ask(query, signal)
+    const own = this.policy.find(asked.name)
+    if (own) return own.ask(query, signal)
     const { fallback } = this
     const isAddress = asked.type === TYPE.A || asked.type === TYPE.AAAA
     if (fallback === null || !isAddress) return this.main.ask(query, signal)
@@ -275,7 +281,7 @@ export class Resolver {
         })
       : await systemLookup(server.address)
     if (found.length === 0) throw new DnsError('ERR_TUN_DNS_ADDRESS', `nameserver '${server.address}' has no address`)
-    return { ...server, address: found[0] }
+    return { ...server, address: found[0], host: server.address }
   }
 }
 

@@ -2,14 +2,15 @@
 
 import { randomFillSync } from 'node:crypto'
 import { markAsUntransferable } from 'node:worker_threads'
-import { type Diagnostic, formatDiagnostic, parseDns, parseTun } from '@tun/config'
+import { type Diagnostic, type DnsOptions, formatDiagnostic, parseDns, parseTun } from '@tun/config'
 import { NetworkMonitor, openTun, type Uplink } from '@tun/device'
-import { openRedis } from '@tun/dns'
+import { openRedis, parseNameserver } from '@tun/dns'
 import { type Device, SlabPool, Stack } from '@tun/stack'
 import { isOfThisHost, localAddressError, matcher } from './address-match.js'
 import { defaultMaxUdpFlows } from './descriptor-limit.js'
 import { DnsSocket } from './dns-socket.js'
 import { NameService } from './name-service.js'
+import { isInterface, RULES } from './nameserver-ways.js'
 import { checkLimits, type TunInboundOptions } from './options.js'
 import { stateFile } from './state-file.js'
 import { TunInbound } from './tun-inbound.js'
@@ -23,7 +24,7 @@ import { TunInbound } from './tun-inbound.js'
 export async function createTunInbound(options: TunInboundOptions): Promise<TunInbound> {
   options.signal?.throwIfAborted()
   const limits = checkLimits(options.limits ?? {})
-  const { handler, hosts, ...dnsSection } = options.dns ?? {}
+  const { handler, hosts, outbound, ...dnsSection } = options.dns ?? {}
   const enable = options.device === undefined && (options.tun?.enable ?? true)
   const warnings: string[] = []
   const onWarning = (warning: Diagnostic) => void warnings.push(formatDiagnostic({ ...warning, severity: 'error' })) // the event says which
@@ -36,6 +37,7 @@ export async function createTunInbound(options: TunInboundOptions): Promise<TunI
   const socketAt = dns.enable && dns.listen !== undefined ? splitHostPort(dns.listen) : undefined
   const answers = hijacked.length > 0 || socketAt !== undefined
   if (!answers && handler) warnings.push("dns.handler: is never asked: add 'dns-listen' to 'tun', e.g. 0.0.0.0:53")
+  if (!outbound) warnings.push(...waysNowhere(dns))
   for (const { address } of hijacked) if (routed && isOfThisHost(address)) throw localAddressError(address)
   let warn = (message: string): void => void warnings.push(message)
   const shared = answers && dns['enhanced-mode'] === 'fake-ip' && /^rediss?:\/\//.test(dns['fake-ip-store'] ?? '')
@@ -43,6 +45,7 @@ export async function createTunInbound(options: TunInboundOptions): Promise<TunI
   const names = new NameService(dns, {
     redis,
     handler,
+    outbound,
     hosts,
     answers,
     storeFile: routed ? stateFile(`fake-ip-${tun['device-url']?.slice('dev://'.length)}`) : undefined,
@@ -79,6 +82,17 @@ export async function createTunInbound(options: TunInboundOptions): Promise<TunI
 }
 
 const watchUplink = (changed: (uplink: Uplink | undefined) => void) => NetworkMonitor.open(changed)
+
+/** Nameservers that could be asked through an outbound only, and there is none. */
+function waysNowhere(dns: DnsOptions): string[] {
+  const lists = ['nameserver', 'default-nameserver', 'fallback', 'proxy-server-nameserver', 'direct-nameserver'] as const
+  const vias = lists.flatMap(list => dns[list].map(server => ({ list, via: parseNameserver(server).via })))
+  const unknown = vias.filter(({ via }) => via !== undefined && via !== RULES && via !== 'DIRECT' && !isInterface(via))
+  const needed = unknown.map(
+    ({ list, via }) => `dns.${list}: '#${via}' is no interface, and there is no 'dns.outbound': it cannot be asked`,
+  )
+  return dns['respect-rules'] ? [...needed, "dns.respect-rules: has no effect without 'dns.outbound'"] : needed
+}
 
 function openDevice(tun: ReturnType<typeof parseTun>): Device {
   const url = tun['device-url']

@@ -1,9 +1,10 @@
 import { createSocket } from 'node:dgram'
 import { once } from 'node:events'
-import { type AddressInfo, connect } from 'node:net'
-import { decodeMessage, encodeReply, frame, readQuery, TcpFramer, writeQuery } from '@tun/dns'
+import { type AddressInfo, connect, createServer } from 'node:net'
+import { DnsServer, decodeMessage, encodeReply, frame, readQuery, TcpFramer, writeQuery } from '@tun/dns'
 import type { TunSocket } from '@tun/stack'
 import { afterEach, describe, expect, test } from 'vitest'
+import { DnsStreams } from './dns-hijack.js'
 import { closed, connection, readAll, until, type World, world } from './world.test-kit.js'
 
 const nameQuery = (host: string, type: number) => writeQuery(host, type) as Uint8Array
@@ -128,7 +129,7 @@ describe('fake addresses', () => {
     w.connect('198.18.7.7', 80)
     expect(await w.icmpError()).toEqual({ type: 3, code: 1 })
     w.send('x', '198.18.7.7', 9)
-    expect((await w.icmpError()).type).toBe(3)
+    expect(await w.icmpError()).toEqual({ type: 3, code: 1 })
     await w.open('192.0.2.1', 80)
     expect(seen.map(socket => socket.destination.host)).toEqual([undefined])
     expect(seen[0].hostSource).toBe(undefined)
@@ -371,4 +372,29 @@ describe('hosts and policy', () => {
     socket.on('message', (query, from) => socket.send(reply(query) as Uint8Array, from.port, from.address))
     return socket.address().port
   }
+})
+
+test('of connections with DNS there are so many at once; for one more, the one that has asked nothing for longest goes', async () => {
+  const streams = new DnsStreams(new DnsServer(), 2)
+  const server = createServer({ allowHalfOpen: true }, socket => streams.serve(socket, { source: undefined, destination: undefined }))
+  opened.push(server.listen(0, '127.0.0.1'), streams)
+  await once(server, 'listening')
+  const client = async () => {
+    const socket = connect((server.address() as AddressInfo).port, '127.0.0.1')
+    opened.push({ close: () => socket.destroy() })
+    const gone = new Promise(resolve => socket.on('error', () => {}).on('close', resolve))
+    const ask = async () => {
+      socket.write(frame(nameQuery('localhost', A)))
+      await once(socket, 'data')
+    }
+    await ask()
+    return { socket, ask, gone }
+  }
+  const first = await client()
+  const second = await client()
+  await first.ask()
+  await client()
+  await second.gone
+  await first.ask()
+  expect([first.socket.destroyed, second.socket.destroyed]).toEqual([false, true])
 })

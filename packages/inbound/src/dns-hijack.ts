@@ -11,6 +11,9 @@ const TCP_IDLE = 10_000 // ms
 /** Queries of one connection that wait for their answers; reading stops until there are fewer. */
 const TCP_PIPELINE = 64
 
+/** Connections at once. */
+const MAX_STREAMS = 1024
+
 /** Answers one datagram, now or when the resolver has. */
 export function answerDatagram(server: DnsServer, datagram: TunDatagram): void {
   const { source, destination } = datagram
@@ -19,11 +22,42 @@ export function answerDatagram(server: DnsServer, datagram: TunDatagram): void {
   else if (answer !== null) datagram.reply(answer)
 }
 
-/** Serves DNS over one connection until the client ends or goes silent. */
-export function serveStream(
+/** Connections with DNS, of one server. */
+export class DnsStreams {
+  /** The one with the latest query stands last. */
+  private readonly open = new Set<TunSocket | Socket>()
+
+  constructor(
+    private readonly server: DnsServer,
+    private readonly limit = MAX_STREAMS,
+  ) {}
+
+  /** Serves one until the client ends or goes silent; at the limit the one that has asked nothing for longest is closed (RFC 7766 §6.2.3). */
+  serve(socket: TunSocket | Socket, from: { source: unknown; destination: unknown }): void {
+    if (this.open.size >= this.limit) {
+      for (const oldest of this.open) {
+        this.open.delete(oldest)
+        oldest.destroy()
+        break
+      }
+    }
+    this.open.add(socket)
+    socket.on('close', () => this.open.delete(socket))
+    serveStream(this.server, socket, from, () => {
+      if (this.open.delete(socket)) this.open.add(socket)
+    })
+  }
+
+  close(): void {
+    for (const socket of this.open) socket.destroy()
+  }
+}
+
+function serveStream(
   server: DnsServer,
   socket: TunSocket | Socket,
   { source, destination }: { source: unknown; destination: unknown },
+  asking: () => void,
 ): void {
   const framer = new TcpFramer()
   let waiting = 0
@@ -45,7 +79,9 @@ export function serveStream(
     if (ended && waiting === 0) socket.end()
   }
   socket.on('data', (chunk: Buffer) => {
-    for (const query of framer.push(chunk)) {
+    const queries = framer.push(chunk)
+    if (queries.length > 0) asking()
+    for (const query of queries) {
       waiting++
       const answer = server.answer(query, { transport: 'tcp', source, destination })
       if (answer instanceof Promise) void answer.then(answered)

@@ -4,21 +4,23 @@ import { createSocket, type Socket as UdpSocket } from 'node:dgram'
 import { once } from 'node:events'
 import { createServer, isIPv6, type Server } from 'node:net'
 import type { DnsServer } from '@tun/dns'
-import { serveStream } from './dns-hijack.js'
+import { DnsStreams } from './dns-hijack.js'
 
-/** Clients over TCP at once; more are closed at once. */
+/** Clients over TCP at once; for one more, the one that has asked nothing for longest is closed. */
 const MAX_CONNECTIONS = 256
 
 export class DnsSocket {
+  private readonly streams: DnsStreams
+
   private constructor(
     private readonly udp: UdpSocket,
     private readonly tcp: Server,
     private readonly server: DnsServer,
   ) {
-    this.tcp.maxConnections = MAX_CONNECTIONS
+    this.streams = new DnsStreams(server, MAX_CONNECTIONS)
     this.tcp.on('connection', socket => {
       const { remoteAddress: address = '', remotePort: port = 0 } = socket
-      serveStream(server, socket, { source: { address, port }, destination: undefined })
+      this.streams.serve(socket, { source: { address, port }, destination: undefined })
     })
     this.udp.on('message', (query, from) => {
       const answer = this.server.answer(query, { transport: 'udp', source: { address: from.address, port: from.port } })
@@ -75,5 +77,6 @@ export class DnsSocket {
     this.isOpen = false
     this.udp.close()
     this.tcp.close()
+    this.streams.close()
   }
 }

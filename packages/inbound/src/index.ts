@@ -6,6 +6,7 @@ export type { ServiceAddress } from './address-match.js'
 export { createTunInbound } from './create-tun-inbound.js'
 export { type DirectOptions, direct, type Lookup, type ResolvedAddress } from './direct.js'
 export { type HttpConnectOptions, type HttpProxy, httpConnect } from './http-connect.js'
+export type { NameserverDestination, NameserverOutbound } from './nameserver-ways.js'
 export type { Limits, TunInboundOptions } from './options.js'
 export {
   type DatagramFlow,

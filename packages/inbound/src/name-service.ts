@@ -16,10 +16,12 @@ import {
   RecentNames,
   type RedisClient,
   type Resolver,
+  type ResolverOptions,
   SharedFakeIpPool,
   textOfAddress,
 } from '@tun/dns'
 import type { ResolvedAddress } from './direct.js'
+import { type NameserverOutbound, nameserverWays, RULES } from './nameserver-ways.js'
 
 /** How long an address of one family waits for those of the other: RFC 8305 §3. */
 const RESOLUTION_DELAY = 50 // ms
@@ -38,6 +40,8 @@ function namedFake(host: string | undefined): Found {
 
 export interface NameServiceContext {
   handler?: DnsHandler
+  /** Through what nameservers with `#name` are asked. */
+  outbound?: NameserverOutbound
   /** Clash's `hosts:`. */
   hosts?: Readonly<Record<string, HostValue>>
   /** Queries reach the server, on the TUN or else; if not, nobody learns a fake address, and the range is like any other. */
@@ -54,12 +58,14 @@ export class NameService {
   private readonly recent: RecentNames | null
   readonly server: DnsServer
   private readonly resolver: Resolver | null
-  /** Of `proxy-server-nameserver`. */
+  /** Of `proxy-server-nameserver`, or of the nameservers that no proxy leads to. */
   private readonly serverResolver: Resolver | null
+  /** Of `direct-nameserver`. */
+  private readonly directResolver: Resolver | null
   private readonly hosts: HostTable
   private readonly ipv6: boolean
 
-  constructor(options: DnsOptions, { handler, hosts = {}, answers, onWarning, storeFile, redis }: NameServiceContext) {
+  constructor(options: DnsOptions, { handler, hosts = {}, outbound, answers, onWarning, storeFile, redis }: NameServiceContext) {
     const store = options['fake-ip-store'] ?? storeFile ?? 'memory'
     const ranges = { range4: options['fake-ip-range'], range6: options.ipv6 ? options['fake-ip-range6'] : undefined, onWarning }
     if (!answers || options['enhanced-mode'] !== 'fake-ip') this.fakeIp = null
@@ -72,13 +78,21 @@ export class NameService {
     const bootstrap = options['default-nameserver']
     const cache = { maxEntries: options['cache-max-size'], staleSeconds: options['serve-stale'] }
     const nameservers = options.nameserver.length > 0 ? options.nameserver : bootstrap
-    const policy = Object.entries(options['nameserver-policy']).map(([domains, servers]) => ({
-      domains: domains.split(',').map(pattern => pattern.trim()),
-      nameservers: typeof servers === 'string' ? [servers] : servers,
-    }))
-    const { fallback, 'fallback-filter': fallbackFilter, 'proxy-server-nameserver': ofServers } = options
-    this.resolver = nameservers.length > 0 ? createResolver({ nameservers, fallback, fallbackFilter, policy, bootstrap, cache }) : null
-    this.serverResolver = ofServers.length > 0 ? createResolver({ nameservers: ofServers, bootstrap, cache }) : null
+    const policy = policyOf(options['nameserver-policy'])
+    const via = options['respect-rules'] ? RULES : undefined
+    const { fallback, 'fallback-filter': fallbackFilter, 'direct-nameserver': ofDirect } = options
+    const connect = nameserverWays(outbound)
+    const open = (servers: readonly string[], more: Partial<ResolverOptions> = {}) =>
+      servers.length > 0 ? createResolver({ nameservers: servers, bootstrap, cache, connect, ...more }) : null
+    this.resolver = open(nameservers, { fallback, fallbackFilter, policy, via })
+    // A proxy's name is never asked for through a proxy: it could be the same one.
+    const byProxy = via !== undefined || nameservers.some(server => server.includes('#'))
+    const plain = byProxy && via === undefined ? nameservers.filter(server => !server.includes('#')) : []
+    const ofServers = options['proxy-server-nameserver']
+    const forServers = ofServers.length > 0 ? ofServers : byProxy ? (plain.length > 0 ? plain : bootstrap) : []
+    this.serverResolver = open(forServers, { policy: policyOf(options['proxy-server-nameserver-policy']) })
+    this.directResolver = open(ofDirect, { policy: options['direct-nameserver-follow-policy'] ? policy : [] })
+    const resolvers = [this.resolver, this.serverResolver, this.directResolver].filter(one => one !== null)
     let warned = false
     this.server = new DnsServer({
       fakeIp: this.fakeIp ?? undefined,
@@ -92,8 +106,8 @@ export class NameService {
       handler,
       recent: this.recent ?? undefined,
       isOwn: (transport, source, id) => {
-        const port = (source as { port?: number } | undefined)?.port ?? 0
-        const own = (this.resolver?.isOwn(transport, port, id) || this.serverResolver?.isOwn(transport, port, id)) ?? false
+        const from = source as { address: string; port: number } | undefined
+        const own = from !== undefined && resolvers.some(resolver => resolver.isOwn(transport, from, id))
         if (own && !warned) onWarning('DNS queries of our own came back by the TUN: a nameserver is routed into it, and is refused')
         warned ||= own
         return own
@@ -119,6 +133,11 @@ export class NameService {
   /** The same for the name of a proxy server, for which `proxy-server-nameserver` is asked, if there is one. */
   async resolveServer(host: string, signal?: AbortSignal): Promise<ResolvedAddress[]> {
     return this.resolveBy(this.serverResolver ?? this.resolver, host, signal)
+  }
+
+  /** The same for a name that is dialled from this machine, for which `direct-nameserver` is asked, if there is one. */
+  async resolveDirect(host: string, signal?: AbortSignal): Promise<ResolvedAddress[]> {
+    return this.resolveBy(this.directResolver ?? this.resolver, host, signal)
   }
 
   private async resolveBy(resolver: Resolver | null, name: string, signal: AbortSignal | undefined): Promise<ResolvedAddress[]> {
@@ -147,6 +166,7 @@ export class NameService {
   flush(): void {
     this.resolver?.flush()
     this.serverResolver?.flush()
+    this.directResolver?.flush()
     this.recent?.flush()
   }
 
@@ -165,8 +185,16 @@ export class NameService {
     this.server.close()
     this.resolver?.close()
     this.serverResolver?.close()
+    this.directResolver?.close()
     this.fakeIp?.close()
   }
+}
+
+function policyOf(policy: DnsOptions['nameserver-policy']): NonNullable<ResolverOptions['policy']> {
+  return Object.entries(policy).map(([domains, servers]) => ({
+    domains: domains.split(',').map(pattern => pattern.trim()),
+    nameservers: typeof servers === 'string' ? [servers] : servers,
+  }))
 }
 
 /** What the families answer. The one that is late has RESOLUTION_DELAY; rejects if nothing was found and one of them failed. */

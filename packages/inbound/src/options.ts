@@ -3,6 +3,7 @@
 import type { DnsOptions, HostsOptions, TunOptions } from '@tun/config'
 import type { DnsHandler } from '@tun/dns'
 import type { Device, StackOptions } from '@tun/stack'
+import type { NameserverOutbound } from './nameserver-ways.js'
 
 const LIMITS = [
   'rcvBuf',
@@ -52,8 +53,14 @@ export interface TunInboundOptions {
   tun?: Partial<TunOptions>
   /** A device of your own instead of `tun['device-url']`. Closed with the inbound. */
   device?: Device
-  /** Clash's `dns:` section, its `hosts:`, and an own resolver: bytes in and out, null for "not mine". */
-  dns?: Partial<DnsOptions> & { hosts?: HostsOptions; handler?: DnsHandler }
+  /** Clash's `dns:` section and its `hosts:`, */
+  dns?: Partial<DnsOptions> & {
+    hosts?: HostsOptions
+    /** an own resolver: bytes in and out, null for "not mine", */
+    handler?: DnsHandler
+    /** and through what nameservers with `#name`, or with `respect-rules` all, are asked. */
+    outbound?: NameserverOutbound
+  }
   limits?: Limits
   /** Closes the inbound when it aborts. */
   signal?: AbortSignal

@@ -28,7 +28,7 @@ import {
 import { type ConnectOptions, openConnection } from './active-open.js'
 import { isOfThisHost, localAddressError, type Matcher, matcher, type ServiceAddress } from './address-match.js'
 import { connectionsOf } from './connection-queue.js'
-import { answerDatagram, serveStream } from './dns-hijack.js'
+import { answerDatagram, DnsStreams } from './dns-hijack.js'
 import type { DnsSocket } from './dns-socket.js'
 import { attempt, decide, ReportingEmitter } from './emitter.js'
 import { FakePins } from './fake-pins.js'
@@ -110,6 +110,7 @@ export class TunInbound extends ReportingEmitter<TunInboundEvents> {
   private readonly names: NameService | null
   private readonly dnsMatchers: readonly Matcher[]
   private readonly dnsSocket: DnsSocket | undefined
+  private dnsStreams: DnsStreams | undefined
   private readonly routed: boolean
   private readonly own: LocalAddresses | null
   private readonly network: UplinkWatch | undefined
@@ -226,6 +227,12 @@ export class TunInbound extends ReportingEmitter<TunInboundEvents> {
   async resolveServer(host: string, signal?: AbortSignal): Promise<{ address: string; family: number }[]> {
     if (this.names === null) throw Object.assign(new Error('this inbound has no DNS'), { code: 'ENOTFOUND' })
     return this.names.resolveServer(host, signal)
+  }
+
+  /** The same for a name that is dialled from this machine: `direct-nameserver` is asked, if there is one. */
+  async resolveDirect(host: string, signal?: AbortSignal): Promise<{ address: string; family: number }[]> {
+    if (this.names === null) throw Object.assign(new Error('this inbound has no DNS'), { code: 'ENOTFOUND' })
+    return this.names.resolveDirect(host, signal)
   }
 
   /** Forgets what nameservers have answered, for the network has changed perhaps. */
@@ -426,7 +433,7 @@ export class TunInbound extends ReportingEmitter<TunInboundEvents> {
     const { l0, l1, l2, l3, localPort } = c
     if (this.names !== null && this.isDns(localPort, l0, l1, l2, l3)) {
       const socket = new TunSocket(c, this.driver).accept()
-      return serveStream(this.names.server, socket, socket)
+      return (this.dnsStreams ??= new DnsStreams(this.names.server)).serve(socket, socket)
     }
     const serve = this.services.find(localPort, l0, l1, l2, l3)
     if (serve) {
@@ -515,7 +522,7 @@ export class TunInbound extends ReportingEmitter<TunInboundEvents> {
     if (d.flow === null) return this.serveDatagram(d)
     const udp = d.flow
     const found = this.names?.find(addressOf(d))
-    if (found === null) return new TunDatagram(d, this.udpPort, null, undefined).reject()
+    if (found === null) return new TunDatagram(d, this.udpPort, null, undefined).reject('host')
     const datagram = new TunDatagram(d, this.udpPort, this.flowOf(udp), undefined)
     if (!(found instanceof Promise)) return this.deliver(datagram, udp, found)
     if (this.waitingDatagrams === MAX_WAITING_DATAGRAMS) return
@@ -523,7 +530,7 @@ export class TunInbound extends ReportingEmitter<TunInboundEvents> {
     void found.then(named => {
       this.waitingDatagrams--
       if (this.over || datagram.flow?.closed) return
-      if (named === null) datagram.reject()
+      if (named === null) datagram.reject('host')
       else this.deliver(datagram, udp, named)
     })
   }

@@ -2,7 +2,7 @@
 
 import type { Socket as UdpSocket } from 'node:dgram'
 import type { Duplex } from 'node:stream'
-import type { SecureContextOptions } from 'node:tls'
+import type { ConnectionOptions } from 'node:tls'
 import type { Nameserver } from '../nameserver.js'
 
 /** One nameserver, asked by one transport. */
@@ -18,13 +18,31 @@ export interface Exchange {
   close(): void
 }
 
+/**
+ * How nameservers are reached, where not by sockets of our own: undefined, or a function that answers undefined. `to.address` is an IP
+ * address, `to.host` the name it was found for, `to.via` what stands behind `#`.
+ */
 export interface UpstreamHooks {
   /** A UDP socket of the server's family, not connected; bound or not. For those who must leave by a certain interface. */
-  udp?: (to: Nameserver) => UdpSocket | Promise<UdpSocket>
-  /** A stream to the server, connecting or connected; `tls` and `https` speak TLS over it. `address` is an IP address. */
-  tcp?: (to: Nameserver) => Duplex | Promise<Duplex>
+  udp?: (to: Nameserver) => Awaitable<UdpSocket | undefined>
+  /** Datagrams to the server that no socket of this machine carries: through a proxy. They stay open while they are in use. */
+  datagrams?: (to: Nameserver, signal: AbortSignal) => Awaitable<UpstreamDatagrams | undefined>
+  /** A stream to the server, connecting or connected; `tls` and `https` speak TLS over it. */
+  tcp?: (to: Nameserver, signal: AbortSignal) => Awaitable<Duplex | undefined>
   /** Of `tls` and `https`: certificates trusted, beside or instead of Node's. */
-  tls?: Pick<SecureContextOptions, 'ca' | 'minVersion'>
+  tls?: Pick<ConnectionOptions, 'ca' | 'minVersion'>
+}
+
+type Awaitable<T> = T | Promise<T>
+
+/** Whose other end is one nameserver. */
+export interface UpstreamDatagrams {
+  /** False: dropped. */
+  send(query: Uint8Array): boolean
+  onMessage(fn: (answer: Uint8Array) => void): void
+  /** Resolves when it is over. Never rejects. */
+  readonly closed: Promise<Error | undefined>
+  close(): void
 }
 
 export interface ExchangeContext {
@@ -35,14 +53,21 @@ export interface ExchangeContext {
   stats: { overTcp: number; mismatched: number }
 }
 
-/** Queries of ours that are on their way, by the port they left from: if one arrives on the TUN, we would be asking ourselves. */
+/** Queries of ours that are on their way, by where they left from: if one arrives on the TUN, we would be asking ourselves. */
 export class OwnQueries {
   private readonly ports = new Map<string, number>()
 
-  /** Answers what takes it out again. `id` is null for a stream, which has many. */
-  add(transport: 'udp' | 'tcp', port: number | undefined, id: number | null): () => void {
-    if (port === undefined) return () => {}
-    const key = `${transport} ${port} ${id}`
+  /** A query by UDP, told by port and id. Answers what takes it out again. */
+  addQuery(port: number, id: number): () => void {
+    return this.add(`${port} ${id}`)
+  }
+
+  /** A connection, which has many queries; others behind the TUN may have the same port at another address. */
+  addStream(address: string | undefined, port: number | undefined): () => void {
+    return address === undefined || port === undefined ? () => {} : this.add(`${address} ${port}`)
+  }
+
+  private add(key: string): () => void {
     this.ports.set(key, (this.ports.get(key) ?? 0) + 1)
     let there = true
     return () => {
@@ -54,7 +79,7 @@ export class OwnQueries {
     }
   }
 
-  has(transport: 'udp' | 'tcp', port: number, id: number): boolean {
-    return this.ports.size > 0 && this.ports.has(`${transport} ${port} ${transport === 'tcp' ? null : id}`)
+  has(transport: 'udp' | 'tcp', { address, port }: { address: string; port: number }, id: number): boolean {
+    return this.ports.size > 0 && this.ports.has(transport === 'tcp' ? `${address} ${port}` : `${port} ${id}`)
   }
 }

@@ -1,14 +1,14 @@
 // Owns: one nameserver over HTTPS: a POST for each query on connections that stay, HTTP/2 where the server speaks it. RFC 8484.
 
-import { connect as connectTcp, type Socket } from 'node:net'
+import type { Socket } from 'node:net'
 import type { Duplex } from 'node:stream'
 import type { TLSSocket } from 'node:tls'
 import type { Agent, buildConnector } from 'undici'
 import { MAX_MESSAGE_BYTES } from '../frames.js'
 import { readQuery } from '../message.js'
-import { formatNameserver, type Nameserver } from '../nameserver.js'
+import { type Nameserver, urlOf } from '../nameserver.js'
 import type { Exchange, ExchangeContext } from './exchange.js'
-import { secure } from './stream.js'
+import { openStream, secure } from './stream.js'
 import { answers } from './udp.js'
 
 const CONNECT_TIMEOUT = 5000 // ms
@@ -23,7 +23,7 @@ export class HttpsExchange implements Exchange {
     private readonly server: Nameserver,
     private readonly context: ExchangeContext,
   ) {
-    this.url = formatNameserver(server)
+    this.url = urlOf(server)
   }
 
   async ask(query: Uint8Array, signal: AbortSignal): Promise<Uint8Array> {
@@ -78,8 +78,7 @@ export class HttpsExchange implements Exchange {
     const signal = AbortSignal.timeout(CONNECT_TIMEOUT)
     const { hooks, locate } = this.context
     const server = await locate(this.server, signal)
-    const stream = await (hooks.tcp?.(server) ??
-      connectTcp({ host: server.address, port: server.port, noDelay: true, autoSelectFamily: false }))
+    const stream = await openStream(server, hooks, signal)
     const socket = secure(stream, this.server, ['h2', 'http/1.1'], hooks.tls)
     return new Promise((resolve, reject) => {
       const settle = (error?: unknown) => {

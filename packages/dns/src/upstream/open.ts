@@ -6,10 +6,15 @@ import { answerError, readQuery } from '../message.js'
 import { type Nameserver, parseNameserver } from '../nameserver.js'
 import type { Exchange, ExchangeContext } from './exchange.js'
 import { HttpsExchange } from './https.js'
+import { withParameters } from './parameters.js'
 import { StreamExchange } from './stream.js'
 import { UdpExchange } from './udp.js'
 
 export function openExchange(server: Nameserver, context: ExchangeContext): Exchange {
+  return withParameters(server, openBare(server, context))
+}
+
+function openBare(server: Nameserver, context: ExchangeContext): Exchange {
   switch (server.transport) {
     case 'udp':
       return new UdpExchange(server, context)

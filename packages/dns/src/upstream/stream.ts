@@ -8,7 +8,7 @@ import { connect as connectTls } from 'node:tls'
 import { frame, TcpFramer } from '../frames.js'
 import { type Query, readQuery } from '../message.js'
 import { formatNameserver, type Nameserver } from '../nameserver.js'
-import type { Exchange, ExchangeContext } from './exchange.js'
+import type { Exchange, ExchangeContext, UpstreamHooks } from './exchange.js'
 import { answers } from './udp.js'
 
 /** A connection nobody asks anything on is closed: RFC 7766 §6.2.3. */
@@ -75,13 +75,13 @@ export class StreamExchange implements Exchange {
   private async connect(): Promise<Connection> {
     const { hooks, own, locate } = this.context
     // Who waits has a time limit; the connection may come later and serve the next.
-    const server = await locate(this.server, AbortSignal.timeout(IDLE))
-    const { address: host, port } = server
-    const stream: Duplex = await (hooks.tcp?.(server) ?? connectTcp({ host, port, noDelay: true, autoSelectFamily: false }))
+    const signal = AbortSignal.timeout(IDLE)
+    const server = await locate(this.server, signal)
+    const stream = await openStream(server, hooks, signal)
     const secured: Duplex = this.server.transport === 'tls' ? secure(stream, this.server, ['dot'], hooks.tls) : stream
     let forget = () => {}
     const learnPort = () => {
-      forget = own.add('tcp', (stream as Socket).localPort, null)
+      forget = own.addStream((stream as Socket).localAddress, (stream as Socket).localPort)
     }
     if ((stream as Socket).connecting) stream.once('connect', learnPort)
     else learnPort()
@@ -97,11 +97,18 @@ export class StreamExchange implements Exchange {
   }
 }
 
+/** Connecting or connected. */
+export async function openStream(server: Nameserver, hooks: UpstreamHooks, signal: AbortSignal): Promise<Duplex> {
+  const { address: host, port } = server
+  return (await hooks.tcp?.(server, signal)) ?? connectTcp({ host, port, noDelay: true, autoSelectFamily: false })
+}
+
 /** TLS over a stream, checked against the server's name, or its address where it has none (RFC 8310 §8.1). */
 export function secure(stream: Duplex, server: Nameserver, protocols: string[], options: object | undefined): Duplex {
   const host = server.address.replace(/\.$/, '')
   const socket = connectTls({
     ...options,
+    ...(server.insecure ? { rejectUnauthorized: false } : {}),
     socket: stream as Socket,
     host, // what the certificate has to be for
     servername: isIP(host) === 0 ? host : '',

@@ -6,21 +6,26 @@ import { createSocket } from 'node:dgram'
 import { isIPv6 } from 'node:net'
 import { isAnswerTo, isBareError, type Query, readQuery } from '../message.js'
 import type { Nameserver } from '../nameserver.js'
+import { DatagramLines } from './datagram-lines.js'
 import type { Exchange, ExchangeContext } from './exchange.js'
 import { StreamExchange } from './stream.js'
 
 export class UdpExchange implements Exchange {
   private readonly stream: StreamExchange
+  private readonly lines: DatagramLines
 
   constructor(
     private readonly server: Nameserver,
     private readonly context: ExchangeContext,
   ) {
     this.stream = new StreamExchange({ ...server, transport: 'tcp' }, context)
+    this.lines = new DatagramLines(context)
   }
 
   async ask(query: Uint8Array, signal: AbortSignal): Promise<Uint8Array> {
-    const answer = await this.askOnce(await this.context.locate(this.server, signal), withRandomId(query), signal)
+    const server = await this.context.locate(this.server, signal)
+    const carried = await this.lines.ask(server, query, signal)
+    const answer = carried ?? (await this.askOnce(server, withRandomId(query), signal))
     if ((answer[2] & 0x02) === 0) return answer
     return this.stream.ask(query, signal).catch(() => answer) // cut, but the client can ask again
   }
@@ -30,13 +35,14 @@ export class UdpExchange implements Exchange {
   }
 
   close(): void {
+    this.lines.close()
     this.stream.close()
   }
 
   private async askOnce(server: Nameserver, query: Uint8Array, signal: AbortSignal): Promise<Uint8Array> {
     const { hooks, own, stats } = this.context
     const asked = readQuery(query)
-    const socket = await (hooks.udp?.(server) ?? createSocket(isIPv6(server.address) ? 'udp6' : 'udp4'))
+    const socket = (await hooks.udp?.(server)) ?? createSocket(isIPv6(server.address) ? 'udp6' : 'udp4')
     return new Promise<Uint8Array>((done, fail) => {
       let forget = () => {}
       const end = (error: unknown, answer?: Uint8Array): void => {
@@ -63,7 +69,7 @@ export class UdpExchange implements Exchange {
       socket.connect(server.port, server.address, (error?: Error) => {
         if (error) return end(error) // no route to it, for instance: Node hands it to the callback of 'connect'
         if (signal.aborted) return
-        forget = own.add('udp', socket.address().port, asked.id)
+        forget = own.addQuery(socket.address().port, asked.id)
         socket.send(query, failure => {
           if (failure) end(failure)
         })
@@ -80,6 +86,7 @@ export function withRandomId(query: Uint8Array): Uint8Array {
   return own
 }
 
+/** Is it the answer to our query, id and all? */
 export function answers(answer: Uint8Array, query: Uint8Array, asked: Query): boolean {
   return answer[0] === query[0] && answer[1] === query[1] && (isAnswerTo(answer, query, asked) || isBareError(answer))
 }

@@ -110,9 +110,9 @@ export class TunDatagram {
     return this.udp === null ? this.port.send(this.v4, sender, this.from, payload) : this.port.sendTo(this.udp, sender, payload)
   }
 
-  /** Nobody is there: ICMP port unreachable, ECONNREFUSED at a connected socket. */
-  reject(): void {
-    this.port.reject(this.v4, this.from, this.to, this.payload.length)
+  /** Nobody is there: ICMP port unreachable, ECONNREFUSED at a connected socket; or the host is not: EHOSTUNREACH. */
+  reject(why: 'port' | 'host' = 'port'): void {
+    this.port.reject(this.v4, this.from, this.to, this.payload.length, why)
   }
 }
 
@@ -144,8 +144,8 @@ export class UdpPort {
     this.touch(flow)
   }
 
-  reject(v4: boolean, from: End, to: End, length: number): void {
-    this.stack.udp.reject(v4, from, to, length, this.driver.now())
+  reject(v4: boolean, from: End, to: End, length: number, why: 'port' | 'host' = 'port'): void {
+    this.stack.udp.reject(v4, from, to, length, this.driver.now(), why)
     this.driver.wake()
   }
 

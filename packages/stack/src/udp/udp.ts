@@ -8,7 +8,7 @@ import type { DeadlineHeap, Wakeable } from '../memory/deadline-heap.js'
 import type { Bytes, Millis, Slab } from '../memory/slab.js'
 import type { StackOptions } from '../options.js'
 import type { Stats } from '../stats.js'
-import { Offender } from '../wire/icmp.js'
+import { Offender, type Unreachable } from '../wire/icmp.js'
 import { type IpPacket, PROTO_UDP } from '../wire/ip.js'
 import { UDP_HEADER, type UdpHeader } from '../wire/udp.js'
 import { type UdpFlow, UdpFlows } from './flow.js'
@@ -156,8 +156,15 @@ export class Udp {
     return this.send(flow.v4, from, [flow.s0, flow.s1, flow.s2, flow.s3, flow.srcPort], payload, flow)
   }
 
-  /** Tells the sender of a datagram that nobody is there: ICMP port unreachable. */
-  reject(v4: boolean, source: readonly number[], destination: readonly number[], length: number, now: Millis): void {
+  /** Tells the sender of a datagram that nobody is there: by default ICMP port unreachable. */
+  reject(
+    v4: boolean,
+    source: readonly number[],
+    destination: readonly number[],
+    length: number,
+    now: Millis,
+    why: Unreachable = 'port',
+  ): void {
     const p = this.offender
     p.v4 = v4
     p.proto = PROTO_UDP
@@ -165,6 +172,6 @@ export class Udp {
     ;[p.d0, p.d1, p.d2, p.d3, p.dstPort] = destination
     p.length = UDP_HEADER + length
     p.word = p.length << 16
-    this.icmp.unreachable('port', p, now)
+    this.icmp.unreachable(why, p, now)
   }
 }
