@@ -9,6 +9,8 @@ export interface OpenOptions {
   mtu?: number
   /** Bring the NIC up where that is allowed. Default false. */
   up?: boolean
+  /** Of a NIC opened by name, 4 or 16 bytes each. macOS. */
+  addresses?: readonly { bytes: Uint8Array; prefix: number }[]
 }
 
 /** `code` is the errno's name, `errno` negative as in Node, `detail` what the descriptor or NIC is if that is the reason. */

@@ -6,6 +6,7 @@ import { existsSync, mkdirSync, readdirSync, readFileSync, renameSync, writeFile
 import { createRequire } from 'node:module'
 import path from 'node:path'
 import { fileURLToPath } from 'node:url'
+import { sourcesFor } from './sources.mjs'
 
 const require = createRequire(import.meta.url)
 export const root = path.dirname(path.dirname(fileURLToPath(import.meta.url)))
@@ -16,7 +17,7 @@ const fingerprintPath = path.join(root, 'build', 'Release', 'sources.sha256')
 export function fingerprint() {
   const hash = createHash('sha256')
   const files = readdirSync(path.join(root, 'src')).map(name => path.join('src', name))
-  for (const file of [...files.sort(), 'binding.gyp', path.join('scripts', 'build.mjs')]) {
+  for (const file of [...files.sort(), 'binding.gyp', path.join('scripts', 'build.mjs'), path.join('scripts', 'sources.mjs')]) {
     hash.update(`${file}\0`)
     hash.update(readFileSync(path.join(root, file)))
   }
@@ -44,22 +45,13 @@ export function loads() {
   }
 }
 
-/** One g++ call with the headers of node-api-headers; Linux only. Throws with the compiler's words on stderr. */
-export function compile(output = addonPath, extra = ['-O3', '-s']) {
+/**
+ * One g++ call with the headers of node-api-headers; Linux only. `files` are relative to the package. Throws with the compiler's words on
+ * stderr.
+ */
+export function compile(output = addonPath, extra = ['-O3', '-s'], files = sourcesFor('linux')) {
   mkdirSync(path.dirname(output), { recursive: true })
-  const linux = [
-    'tun_linux.cc',
-    'open_linux.cc',
-    'segment.cc',
-    'descriptors_linux.cc',
-    'isolate_linux.cc',
-    'tcp_linux.cc',
-    'udp_linux.cc',
-    'netlink_linux.cc',
-    'packet_linux.cc',
-    'signals_linux.cc',
-  ]
-  const sources = ['addon.cc', 'checksum.cc', ...linux].map(name => path.join(root, 'src', name))
+  const sources = files.map(name => path.join(root, name))
   const temporary = `${output}.${process.pid}`
   const definitions = ['NAPI_VERSION=8', 'NODE_GYP_MODULE_NAME=tun_native', 'NAPI_CPP_EXCEPTIONS', 'NODE_ADDON_API_DISABLE_DEPRECATED']
   const headers = name => path.dirname(require.resolve(`${name}/package.json`)) // node-addon-api's own answer is relative to cwd

@@ -4,6 +4,7 @@
 #include <napi.h>
 
 #include <cerrno>
+#include <cstring>
 #include <memory>
 #include <string>
 #include <vector>
@@ -173,7 +174,33 @@ bool flagOption(const Napi::Object& options, const char* key, bool fallback) {
   return value.IsUndefined() ? fallback : value.ToBoolean().Value();
 }
 
-// open({ name } | { fd, ownership }, { offload, mtu, up }): Tun
+/** [{ bytes, prefix }]: 4 bytes are IPv4, 16 are IPv6. */
+std::vector<NicAddress> addressesOption(Napi::Env env, const Napi::Object& options) {
+  std::vector<NicAddress> result;
+  const Napi::Value value = options.Get("addresses");
+  if (value.IsUndefined()) return result;
+  const char* expected = "addresses must be [{ bytes: Uint8Array(4 or 16), prefix }]";
+  if (!value.IsArray()) throw Napi::TypeError::New(env, expected);
+  const Napi::Array array = value.As<Napi::Array>();
+  for (uint32_t i = 0; i < array.Length(); i++) {
+    const Napi::Value element = array.Get(i);
+    if (!element.IsObject()) throw Napi::TypeError::New(env, expected);
+    const Napi::Object object = element.As<Napi::Object>();
+    Bytes bytes;
+    NicAddress address;
+    address.prefix = integerOption(env, object, "prefix", -1);
+    if (!getArray(env, object.Get("bytes"), napi_uint8_array, bytes) || (bytes.length != 4 && bytes.length != 16)) {
+      throw Napi::TypeError::New(env, expected);
+    }
+    address.v6 = bytes.length == 16;
+    if (address.prefix < 0 || address.prefix > static_cast<int>(bytes.length * 8)) throw Napi::TypeError::New(env, expected);
+    std::memcpy(address.bytes, bytes.data, bytes.length);
+    result.push_back(address);
+  }
+  return result;
+}
+
+// open({ name } | { fd, ownership }, { offload, mtu, up, addresses, guid }): Tun
 Napi::Value open(const Napi::CallbackInfo& info) {
   const Napi::Env env = info.Env();
   if (!info[0].IsObject()) throw Napi::TypeError::New(env, "open({ name } | { fd, ownership }, options)");
@@ -183,6 +210,8 @@ Napi::Value open(const Napi::CallbackInfo& info) {
   request.offload = flagOption(options, "offload", true);
   request.mtu = integerOption(env, options, "mtu", 0);
   request.up = flagOption(options, "up", false);
+  request.addresses = addressesOption(env, options);
+  if (options.Get("guid").IsString()) request.guid = options.Get("guid").As<Napi::String>().Utf8Value();
   if (target.Get("name").IsString()) {
     request.name = target.Get("name").As<Napi::String>().Utf8Value();
     if (request.name.empty()) throw Napi::TypeError::New(env, "name must not be empty");

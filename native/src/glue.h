@@ -12,7 +12,9 @@
 namespace tun {
 
 inline std::string nameOf(int error) {
+#ifdef __linux__
   if (error == 77) return "EBADFD";  // unknown to libuv
+#endif
   char buffer[64];
   return uv_err_name_r(-error, buffer, sizeof buffer);
 }

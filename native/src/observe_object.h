@@ -10,6 +10,8 @@
 
 namespace tun {
 
+#ifdef __linux__
+
 // openPacketSocket(nic): fd
 inline Napi::Value openPacketSocketMethod(const Napi::CallbackInfo& info) {
   if (!info[0].IsString()) throw Napi::TypeError::New(info.Env(), "openPacketSocket(nic: string)");
@@ -51,5 +53,12 @@ inline void exportObservers(Napi::Env env, Napi::Object exports) {
   exports.Set("countSenders", Napi::Function::New<countSendersMethod>(env, "countSenders"));
   exports.Set("takeSenders", Napi::Function::New<takeSendersMethod>(env, "takeSenders"));
 }
+
+#else
+
+/** Elsewhere they are missing. */
+inline void exportObservers(Napi::Env, Napi::Object) {}
+
+#endif
 
 }  // namespace tun

@@ -3,12 +3,21 @@
 
 #pragma once
 
-#include <sys/uio.h>
-
+#include <cstddef>
 #include <cstdint>
 
 #include "batch.h"
 #include "vnet.h"
+
+#ifdef _WIN32
+/** POSIX' own, which Windows lacks: here nothing but this addon reads it. */
+struct iovec {
+  void* iov_base;
+  size_t iov_len;
+};
+#else
+#include <sys/uio.h>
+#endif
 
 namespace tun {
 

@@ -15,6 +15,13 @@ namespace tun {
 
 enum class Ownership { TAKE, BORROW, DUP };
 
+/** An address of the NIC, in network order, and the length of its prefix. */
+struct NicAddress {
+  bool v6 = false;
+  uint8_t bytes[16] = {};
+  int prefix = 0;
+};
+
 struct OpenRequest {
   /** Open by name; if empty, `fd`. */
   std::string name;
@@ -24,13 +31,18 @@ struct OpenRequest {
   /** 0: leave it. */
   int mtu = 0;
   bool up = false;
+  /** Given to a NIC that was opened by name. Not on Linux. */
+  std::vector<NicAddress> addresses;
+  /** Windows: the adapter's GUID, so that the system knows it again. */
+  std::string guid;
 };
 
-/** Why a call failed: errno, the system call, and what the descriptor or NIC is if that is the reason. */
+/** Why a call failed: errno, the system call, and what the descriptor or NIC is if that is the reason. Windows: its own number as well. */
 struct Failure {
   int error = 0;
   const char* syscall = "";
   const char* detail = "";
+  unsigned win32 = 0;
 };
 
 struct Span {

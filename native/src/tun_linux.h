@@ -5,12 +5,11 @@
 
 #include <net/if.h>
 
-#include "segment.h"
-#include "tun.h"
+#include "row_device.h"
 
 namespace tun {
 
-class LinuxTun final : public Tun {
+class LinuxTun final : public RowDevice {
  public:
   LinuxTun() = default;
   ~LinuxTun() override { close(); }
@@ -21,7 +20,6 @@ class LinuxTun final : public Tun {
   bool openDescriptor(const OpenRequest& request, Failure& failure);
 
   size_t read(uint8_t* slab, size_t slabLength, size_t used, Batch& batch, size_t count) override;
-  size_t write(Span headers, const std::vector<Span>& pieces, Batch& batch, size_t first, size_t count) override;
   void close() override;
 
   int descriptor() const override { return fd; }
@@ -38,11 +36,12 @@ class LinuxTun final : public Tun {
   bool ask(unsigned long what, ifreq& request);
 
   ssize_t receive(uint8_t* at, size_t room, bool& truncated);
-  ssize_t send(Outgoing& out);
   int32_t readStatus(int error);
-  int32_t writeStatus(int error);
-  bool gatherRow(Span headers, const std::vector<Span>& pieces, Batch& batch, size_t row);
-  bool writeRow(Batch& batch, bool resumed, int& error);
+
+  bool isOpen() const override { return fd >= 0; }
+  int send(Outgoing& packet) override;
+  int32_t writeStatus(int error) const override;
+  void frame(Outgoing& packet) const override;
 
   int fd = -1;
   /** A socket in the NIC's namespace for SIOCGIFMTU and the like; -1 if there is none to be had. */
@@ -50,15 +49,9 @@ class LinuxTun final : public Tun {
   bool closesDescriptor = true;
   bool restoresBlocking = false;
   bool inheritedVnet = false;
-  size_t vnetLength = 0;
   int configuredMtu = 0;
   int endError = 0;
   int32_t endStatus = OK;
-
-  // One row at a time; kept here because they are too large for the stack of a small worker.
-  iovec parts[MAX_PIECES + 1];
-  OutRow out{};
-  Outgoing outgoing{};
 };
 
 }  // namespace tun

@@ -32,10 +32,10 @@ describe('an error of opening', () => {
       [byFd, native('EMFILE', 'fcntl')],
     ]
     const lines = failures.map(([target, cause]) => {
-      const error = openError(cause, target)
+      const error = openError(cause, target, 'linux')
       expect(error.message).not.toContain('\n')
       expect(error).toMatchObject({ name: 'TunError', device: target.url, cause })
-      return `${error.code} ${error.message}`.replace(process.platform, 'PLATFORM')
+      return `${error.code} ${error.message}`
     })
     expect(lines).toMatchInlineSnapshot(`
       [
@@ -52,7 +52,7 @@ describe('an error of opening', () => {
         "ERR_TUN_MTU dev://tun0: the kernel refuses mtu 20; use 1280 to 65535 (IPv4 alone: from 68)",
         "ERR_TUN_PERMISSION dev://tun0: SIOCSIFMTU is not permitted; run as root, or: sudo setcap cap_net_admin+ep "$(command -v node)"",
         "ERR_TUN_SYSTEM dev://tun0: open failed with ENFILE",
-        "ERR_TUN_UNSUPPORTED_PLATFORM dev://tun0: TUN devices are not supported on PLATFORM; run it on Linux",
+        "ERR_TUN_UNSUPPORTED_PLATFORM dev://tun0: TUN devices are not supported on linux; run it on Linux",
         "ERR_TUN_NATIVE_UNAVAILABLE dev://tun0: the native addon is not built for this machine; install a compiler",
         "ERR_TUN_BAD_DESCRIPTOR fd://3: descriptor 3 is not open in this process; let the parent process pass it on (stdio)",
         "ERR_TUN_NOT_A_TUN fd://3: descriptor 3 is a regular file; pass a TUN opened with IFF_TUN|IFF_NO_PI, or an AF_UNIX datagram or seqpacket socket",
@@ -60,6 +60,30 @@ describe('an error of opening', () => {
         "ERR_TUN_NOT_A_TUN fd://3: descriptor 3 is a TAP, not a TUN; pass a TUN opened with IFF_TUN|IFF_NO_PI, or an AF_UNIX datagram or seqpacket socket",
         "ERR_TUN_NOT_A_TUN fd://3: descriptor 3 is /dev/net/tun without a NIC (TUNSETIFF was not called); pass a TUN opened with IFF_TUN|IFF_NO_PI, or an AF_UNIX datagram or seqpacket socket",
         "ERR_TUN_SYSTEM fd://3: fcntl failed with EMFILE",
+      ]
+    `)
+  })
+
+  it('speaks of what there is on macOS', () => {
+    const utun: OpenTarget = { url: 'dev://utun', name: 'utun' }
+    const failures: [OpenTarget, Error][] = [
+      [utun, native('EPERM', 'connect')],
+      [utun, native('EPERM', 'SIOCSIFMTU')],
+      [utun, native('EINVAL', 'SIOCAIFADDR_IN6')],
+      [utun, native('ENOBUFS', 'connect')],
+      [byFd, native('EINVAL', 'getsockopt', 'stream-socket')],
+    ]
+    const lines = failures.map(([target, cause]) => {
+      const error = openError(cause, target, 'darwin')
+      return `${error.code} ${error.message}`
+    })
+    expect(lines).toMatchInlineSnapshot(`
+      [
+        "ERR_TUN_PERMISSION dev://utun: making a utun needs root; run it with sudo, or pass an open utun as fd://N",
+        "ERR_TUN_PERMISSION dev://utun: SIOCSIFMTU is not permitted; run it with sudo",
+        "ERR_TUN_ADDRESS dev://utun: the kernel refuses an address (EINVAL); see that no other NIC has it",
+        "ERR_TUN_SYSTEM dev://utun: connect failed with ENOBUFS",
+        "ERR_TUN_NOT_A_TUN fd://3: descriptor 3 is a stream socket, which keeps no packet boundaries; pass a utun, or an AF_UNIX datagram socket",
       ]
     `)
   })

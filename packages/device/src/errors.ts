@@ -1,6 +1,7 @@
 // Owns: TunError, the one class of what can go wrong with a device, and the words for it: cause, and the command that fixes it.
 
 import type { NativeError } from '@tun/native'
+import { type Platform, platformOf } from './platform.js'
 
 export type TunErrorCode =
   | 'ERR_TUN_DEVICE_URL'
@@ -10,6 +11,7 @@ export type TunErrorCode =
   | 'ERR_TUN_BAD_DESCRIPTOR'
   | 'ERR_TUN_QUEUE_FLAGS'
   | 'ERR_TUN_MTU'
+  | 'ERR_TUN_ADDRESS'
   | 'ERR_TUN_GONE'
   | 'ERR_TUN_NO_DEVICE_NODE'
   | 'ERR_TUN_NATIVE_UNAVAILABLE'
@@ -59,7 +61,7 @@ export interface OpenTarget {
 }
 
 /** A failure of the addon's open() as a TunError. */
-export function openError(cause: unknown, target: OpenTarget): TunError {
+export function openError(cause: unknown, target: OpenTarget, platform: NodeJS.Platform = process.platform): TunError {
   const error = cause as NativeError & { hint?: string }
   const { url } = target
   const details = { errno: error.errno, syscall: error.syscall, device: url, cause }
@@ -69,12 +71,18 @@ export function openError(cause: unknown, target: OpenTarget): TunError {
     return fail('ERR_TUN_NATIVE_UNAVAILABLE', 'the native addon is not built for this machine', error.hint)
   }
   if (error.code === 'ERR_TUN_UNSUPPORTED_PLATFORM') {
-    return fail('ERR_TUN_UNSUPPORTED_PLATFORM', `TUN devices are not supported on ${process.platform}`, 'run it on Linux')
+    return fail('ERR_TUN_UNSUPPORTED_PLATFORM', `TUN devices are not supported on ${platform}`, 'run it on Linux')
   }
   if (error.syscall === 'SIOCSIFMTU' && error.code === 'EINVAL') {
     return fail('ERR_TUN_MTU', `the kernel refuses mtu ${target.mtu}`, 'use 1280 to 65535 (IPv4 alone: from 68)')
   }
-  return target.fd === undefined ? nameError(error, target, fail) : descriptorError(error, target.fd, fail)
+  if (error.syscall?.startsWith('SIOCAIFADDR') && error.code !== 'EPERM') {
+    return fail('ERR_TUN_ADDRESS', `the kernel refuses an address (${error.code})`, 'see that no other NIC has it')
+  }
+  const words = platformOf(platform)
+  if (target.fd !== undefined) return descriptorError(error, target.fd, words, fail)
+  const known = words.nameWords(error, target.name ?? '')
+  return known ? fail(known.code, known.message, known.hint) : systemError(error, words, fail)
 }
 
 /** The event loop would not watch the descriptor: EEXIST if something else in this process does. */
@@ -86,52 +94,6 @@ export function pollError(cause: unknown, device: string): TunError {
 }
 
 type Fail = (code: TunErrorCode, message: string, hint?: string) => TunError
-
-function nameError(error: NativeError, target: OpenTarget, fail: Fail): TunError {
-  const name = (target.name ?? '').replace('%d', '0') // a template is for us; `ip link` wants a name
-  const create = `sudo ip tuntap add dev ${name} mode tun user $USER && sudo ip link set ${name} up`
-  switch (error.code) {
-    case 'EPERM':
-      if (error.syscall !== 'TUNSETIFF') break
-      if (error.detail === 'tun') {
-        return fail(
-          'ERR_TUN_PERMISSION',
-          'the NIC belongs to another user',
-          `run as its owner or root, or: sudo ip link delete ${name} && ${create}`,
-        )
-      }
-      return fail('ERR_TUN_PERMISSION', 'creating a NIC is not permitted', `run as root, or create it once: ${create}`)
-    case 'EACCES':
-      if (error.syscall !== 'open') break
-      return fail('ERR_TUN_PERMISSION', '/dev/net/tun cannot be opened by this user', 'run as root, or: sudo chmod 0666 /dev/net/tun')
-    case 'EBUSY':
-      return fail('ERR_TUN_BUSY', 'another process has this NIC open', 'stop that process or choose another name')
-    case 'EINVAL':
-      if (error.syscall !== 'TUNSETIFF') break
-      if (error.detail === 'tap') {
-        return fail('ERR_TUN_NOT_A_TUN', 'the NIC is a TAP, not a TUN', `choose another name, or: sudo ip link delete ${name} && ${create}`)
-      }
-      if (error.detail === 'tun') {
-        return fail(
-          'ERR_TUN_QUEUE_FLAGS',
-          'the NIC was created with other flags (multi_queue)',
-          `create it again: sudo ip link delete ${name} && ${create}`,
-        )
-      }
-      if (error.detail === 'other') return fail('ERR_TUN_NOT_A_TUN', 'a NIC of that name exists and is not a TUN', 'choose another name')
-      return fail('ERR_TUN_DEVICE_URL', 'the kernel refuses this NIC name', 'choose another name, e.g. dev://tun0')
-    case 'ENOENT':
-    case 'ENXIO':
-    case 'ENODEV':
-      if (error.syscall !== 'open') break
-      return fail(
-        'ERR_TUN_NO_DEVICE_NODE',
-        '/dev/net/tun does not work here',
-        'run: sudo modprobe tun (in a container: --device /dev/net/tun --cap-add NET_ADMIN)',
-      )
-  }
-  return systemError(error, fail)
-}
 
 /** What a descriptor that is no TUN turned out to be (`detail` of the addon). */
 const KINDS: Readonly<Record<string, string>> = {
@@ -148,28 +110,20 @@ const KINDS: Readonly<Record<string, string>> = {
   'vnet-header-size': 'a TUN with an unknown virtio-net header size',
 }
 
-function descriptorError(error: NativeError, fd: number, fail: Fail): TunError {
+function descriptorError(error: NativeError, fd: number, platform: Platform, fail: Fail): TunError {
   if (error.code === 'EBADF') {
     return fail('ERR_TUN_BAD_DESCRIPTOR', `descriptor ${fd} is not open in this process`, 'let the parent process pass it on (stdio)')
   }
   const kind = error.detail ? KINDS[error.detail] : undefined
   if (kind) {
-    return fail(
-      'ERR_TUN_NOT_A_TUN',
-      `descriptor ${fd} is ${kind}`,
-      'pass a TUN opened with IFF_TUN|IFF_NO_PI, or an AF_UNIX datagram or seqpacket socket',
-    )
+    return fail('ERR_TUN_NOT_A_TUN', `descriptor ${fd} is ${kind}`, platform.descriptorHint)
   }
-  return systemError(error, fail)
+  return systemError(error, platform, fail)
 }
 
-function systemError(error: NativeError, fail: Fail): TunError {
+function systemError(error: NativeError, platform: Platform, fail: Fail): TunError {
   if (error.code === 'EPERM') {
-    return fail(
-      'ERR_TUN_PERMISSION',
-      `${error.syscall} is not permitted`,
-      'run as root, or: sudo setcap cap_net_admin+ep "$(command -v node)"',
-    )
+    return fail('ERR_TUN_PERMISSION', `${error.syscall} is not permitted`, platform.permissionHint)
   }
   return fail('ERR_TUN_SYSTEM', error.syscall ? `${error.syscall} failed with ${error.code}` : error.message)
 }

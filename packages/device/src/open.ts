@@ -2,6 +2,7 @@
 
 import { type Ownership, open as openNative } from '@tun/native'
 import { openError, TunError } from './errors.js'
+import { parseNicAddresses } from './nic-address.js'
 import { TunDevice } from './tun.js'
 import { parseDeviceUrl } from './url.js'
 
@@ -15,6 +16,11 @@ export interface TunOptions {
    * restored. `dup`: a duplicate is used and closed; O_NONBLOCK, which duplicates share, is restored.
    */
   ownership?: Ownership
+  /**
+   * Addresses of the NIC with their prefix lengths, e.g. `198.18.0.1/30`. macOS, where a NIC without an address is of no
+   * use and its name is only known when it is open; elsewhere whoever routes to the NIC gives them.
+   */
+  addresses?: readonly string[]
   /** Bring the NIC up; a NIC of somebody else is left as it is where that is not permitted. */
   up?: boolean
 }
@@ -22,8 +28,8 @@ export interface TunOptions {
 export const DEFAULTS = { offload: true, ownership: 'take', up: true } as const satisfies TunOptions
 
 /**
- * Opens `dev://NAME` (Linux: created if missing, attached if not) or `fd://N` (an inherited TUN, or an AF_UNIX datagram or
- * seqpacket socket with one IP packet each). Throws TunError.
+ * Opens `dev://NAME` (Linux: created if missing, attached if not), `dev://utun` (macOS: the next free number) or `fd://N` (an inherited
+ * TUN, or an AF_UNIX datagram or, on Linux, seqpacket socket with one IP packet each). Throws TunError.
  */
 export function openTun(url: string, options: TunOptions = {}): TunDevice {
   const target = parseDeviceUrl(url)
@@ -32,7 +38,8 @@ export function openTun(url: string, options: TunOptions = {}): TunDevice {
   if (mtu !== undefined && (!Number.isInteger(mtu) || mtu < 68 || mtu > 65535)) {
     throw new TunError('ERR_TUN_MTU', `${url}: mtu is ${String(mtu)}`, { device: url, hint: 'use 1280 to 65535 (IPv4 alone: from 68)' })
   }
-  const native = { offload: options.offload ?? DEFAULTS.offload, mtu, up: options.up ?? DEFAULTS.up }
+  const addresses = parseNicAddresses(url, options.addresses ?? [])
+  const native = { offload: options.offload ?? DEFAULTS.offload, mtu, up: options.up ?? DEFAULTS.up, addresses }
   try {
     return new TunDevice(openNative(target.kind === 'name' ? { name: target.name } : { fd: target.fd, ownership }, native))
   } catch (cause) {

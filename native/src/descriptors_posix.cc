@@ -4,6 +4,7 @@
 #include "descriptors.h"
 
 #include <errno.h>
+#include <fcntl.h>
 #include <poll.h>
 #include <string.h>
 #include <sys/socket.h>
@@ -16,6 +17,13 @@ namespace tun {
 namespace {
 
 constexpr size_t ROOM = 8;
+
+#ifdef __APPLE__
+// macOS has neither flag: SO_NOSIGPIPE is the socket's owner's to set, and close-on-exec follows the receiving.
+constexpr int SEND_FLAGS = 0, RECEIVE_FLAGS = MSG_DONTWAIT;
+#else
+constexpr int SEND_FLAGS = MSG_NOSIGNAL, RECEIVE_FLAGS = MSG_DONTWAIT | MSG_CMSG_CLOEXEC;
+#endif
 
 bool fail(Failure& failure, const char* syscall, int error, const char* detail = "") {
   failure = {error, syscall, detail};
@@ -38,7 +46,7 @@ ssize_t receive(int socket, msghdr& message, int timeoutMs, Failure& failure) {
     if (ready == 0) return fail(failure, "poll", ETIMEDOUT), -1;
     if (ready < 0 && errno == EINTR) continue;
     if (ready < 0) return fail(failure, "poll", errno), -1;
-    const ssize_t length = recvmsg(socket, &message, MSG_CMSG_CLOEXEC | MSG_DONTWAIT);
+    const ssize_t length = recvmsg(socket, &message, RECEIVE_FLAGS);
     if (length >= 0) return length;
     if (errno != EINTR && errno != EAGAIN) return fail(failure, "recvmsg", errno), -1;
   }
@@ -61,7 +69,7 @@ bool sendDescriptor(int socket, int fd, Failure& failure) {
   header->cmsg_len = CMSG_LEN(sizeof(int));
   memcpy(CMSG_DATA(header), &fd, sizeof fd);
   for (;;) {
-    if (sendmsg(socket, &message, MSG_NOSIGNAL) >= 0) return true;
+    if (sendmsg(socket, &message, SEND_FLAGS) >= 0) return true;
     if (errno != EINTR) return fail(failure, "sendmsg", errno);
   }
 }
@@ -86,7 +94,12 @@ int receiveDescriptor(int socket, int timeoutMs, Failure& failure) {
     for (size_t i = 0; i < here && count < ROOM; i++) memcpy(&fds[count++], CMSG_DATA(header) + i * sizeof(int), sizeof(int));
   }
   // MSG_CTRUNC: more were sent than there is room for; the kernel has dropped those.
-  if (count == 1 && !(message.msg_flags & MSG_CTRUNC)) return fds[0];
+  if (count == 1 && !(message.msg_flags & MSG_CTRUNC)) {
+#ifdef __APPLE__
+    fcntl(fds[0], F_SETFD, FD_CLOEXEC);
+#endif
+    return fds[0];
+  }
   for (size_t i = 0; i < count; i++) ::close(fds[i]);
   const char* detail = count > 0 || (message.msg_flags & MSG_CTRUNC) ? "several" : length == 0 ? "ended" : "no-descriptor";
   return fail(failure, "recvmsg", length == 0 ? ECONNRESET : EPROTO, detail), -1;
