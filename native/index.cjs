@@ -33,6 +33,11 @@ exports.openUdp = request => {
   if (Udp) return new Udp(request)
   throw Object.assign(new Error('ERR_TUN_UNSUPPORTED_PLATFORM: openUdp'), { code: 'ERR_TUN_UNSUPPORTED_PLATFORM', syscall: 'openUdp' })
 }
+exports.openPing = request => {
+  const { Ping } = load()
+  if (Ping) return new Ping(request)
+  throw Object.assign(new Error('ERR_TUN_UNSUPPORTED_PLATFORM: openPing'), { code: 'ERR_TUN_UNSUPPORTED_PLATFORM', syscall: 'openPing' })
+}
 exports.hasUdp = () => {
   try {
     return load().Udp !== undefined

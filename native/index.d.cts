@@ -151,8 +151,8 @@ export interface UdpRequest {
 }
 
 /**
- * A UDP socket in batches. A table is 8 words – status, errno, rows refused – and nine columns of `capacity`: start, length, segment, the
- * four words of the address, port, errno of the row; see packages/device/src/datagram-batch.ts. Throws TypeError (ERR_TUN_BUFFER) for a
+ * A UDP socket in batches. A table is 8 words – status, errno, rows refused – and 14 columns of `capacity`: start, length, segment, the
+ * four words of the address, port, errno of the row, hop limit, and the four words of who wrote a report; see packages/device/src/datagram-batch.ts. Throws TypeError (ERR_TUN_BUFFER) for a
  * detached or too small array, never for what the network did.
  */
 export interface Udp {
@@ -160,8 +160,11 @@ export interface Udp {
   receive(slab: Uint8Array, stride: number, table: Int32Array, capacity: number): number
   /** Rows [first, count), whose bytes are copied; answers how many are done, refused ones included. BLOCKED: wait for writable. */
   send(slab: Uint8Array, table: Int32Array, capacity: number, first: number, count: number): number
-  /** ICMP errors: a row with destination, errno and the bytes quoted, each. */
-  reports(table: Int32Array, capacity: number): number
+  /**
+   * ICMP errors: a row each, with destination, errno, hops << 16 | type << 8 | code as segment, the MTU as hop limit, who said so, and, at i × stride, what
+   * is quoted of the payload.
+   */
+  reports(slab: Uint8Array, stride: number, table: Int32Array, capacity: number): number
   /** Readable 1, writable 2, reports are waiting 8 (told without being asked for); level triggered; 0 stops. */
   watch(events: 0): void
   watch(events: number, callback: (events: number) => void): void
@@ -213,6 +216,7 @@ export interface TcpSockets {
 export function openTcpSockets(): TcpSockets
 /** There is an addon and it has them: Linux. */
 export function hasTcpSockets(): boolean
+
 export interface NetlinkRequest {
   /** RTMGRP_* bits; 0: for questions only. */
   groups: number
@@ -234,8 +238,43 @@ export interface Netlink {
   close(): void
 }
 
+export interface PingRequest {
+  family: 4 | 6
+  /** Source address. */
+  address?: string
+  /** SO_BINDTODEVICE. */
+  device?: string
+  /** SO_MARK, an unsigned number of 32 bits. */
+  mark?: number
+}
+
+/**
+ * A socket for pings. A result is 13 words: bytes, sequence number, hop limit (of a report: MTU), the four words of who answered (of a report:
+ * who was asked), hops << 16 | type << 8 | code, errno, and the four words of who reported; see packages/device/src/ping-socket.ts. Throws TypeError
+ * (ERR_TUN_BUFFER) for a detached or too small array, never for what the network did.
+ */
+export interface Ping {
+  /** It is a raw socket: this user's group is not in net.ipv4.ping_group_range, but it may open one. */
+  readonly raw: boolean
+  /** `to` are four words, hop limit 0 is the kernel's own. Answers an errno, 0: it left. */
+  send(to: Int32Array, sequence: number, ttl: number, payload: Uint8Array): number
+  /** The next answer, its payload at the front of `bytes`. False: there is none. */
+  receive(bytes: Uint8Array, result: Int32Array): boolean
+  /** The next ICMP error about a ping, what it quotes of its payload at the front of `bytes`. */
+  report(bytes: Uint8Array, result: Int32Array): boolean
+  /** As Udp has it. */
+  watch(events: 0): void
+  watch(events: number, callback: (events: number) => void): void
+  ref(): void
+  unref(): void
+  /** Idempotent; also within the callback. */
+  close(): void
+}
+
 /** Throws NativeError (`syscall` socket or bind), or an Error with code ERR_TUN_UNSUPPORTED_PLATFORM. */
 export function openNetlink(request: NetlinkRequest): Netlink
+
+/**
  * A socket (close-on-exec, non-blocking) that gets a copy of every packet of a NIC, both directions, without link-layer header: pass it to
  * open() with `take` and read. Throws NativeError: EPERM without CAP_NET_RAW, ENODEV if there is no such NIC.
  */
@@ -249,6 +288,9 @@ export function packetDrops(socket: number): number
 export function countSenders(signal: number): void
 /** How often the signal came since the last call: from the kernel (a key at the terminal), and from processes, by kill(2). */
 export function takeSenders(signal: number): [kernel: number, processes: number]
+
+/** Throws NativeError: `syscall` socket (EACCES: neither kind of socket is permitted), setsockopt (`detail` device, mark…) or bind. */
+export function openPing(request: PingRequest): Ping
 
 /** The Internet checksum of `bytes` (RFC 1071). */
 export function checksum(bytes: Uint8Array): number

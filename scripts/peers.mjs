@@ -41,6 +41,9 @@ export const PEERS = [
   { name: 'tcpdump', binary: 'tcpdump', package: 'tcpdump', version: ['--version'], for: 'a pcap of each failed system test', used: true },
   { name: 'tshark', binary: 'tshark', package: 'tshark', version: ['--version'], for: 'reading what tun dump writes', used: true },
   { name: 'g++', binary: 'g++', package: 'build-essential', version: ['--version'], for: 'building the addon', used: true },
+  { name: 'ping', binary: 'ping', package: 'iputils-ping', version: ['-V'], for: 'pings through the TUN', used: true },
+  { name: 'tracepath', binary: 'tracepath', package: 'iputils-tracepath', version: ['-V'], for: 'routes and their MTU', used: true },
+  { name: 'traceroute', binary: 'traceroute', package: 'traceroute', version: ['-V'], for: 'routes, hop by hop', used: true },
   { name: 'nft', binary: 'nft', package: 'nftables', version: ['--version'], for: 'packets lost by chance', used: true },
 ]
 

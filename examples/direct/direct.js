@@ -1,4 +1,4 @@
-// TCP, UDP and names, all carried on by this machine's own sockets: the smallest complete use of a Tun inbound.
+// TCP, UDP, pings and names, all carried on by this machine's own sockets: the smallest complete use of a Tun inbound.
 //
 //   sudo node examples/direct/direct.js 9.9.9.9 &           # after `npm ci && npm run build`; root, or a tun0 which belongs to you
 //   sudo ip route add 198.18.0.0/16 dev tun0                # the fake addresses, which names get; what they lead to is dialled outside
@@ -12,6 +12,7 @@ const inbound = await createTunInbound({ tun, dns: { enable: true, nameserver: p
 const outbound = direct({ lookup: (host, signal) => inbound.resolve(host, signal) })
 inbound.on('connection', socket => relay(socket, signal => outbound.dial(socket.destination, signal)))
 inbound.on('flow', flow => relayDatagrams(flow, outbound))
+inbound.on('icmp', echo => echo.forward(outbound.ping))
 inbound.on('error', error => console.error(error.message))
 process.once('SIGINT', () => inbound.close())
 console.log(`${inbound.name} leads to this machine's own sockets`)

@@ -17,6 +17,7 @@
 #include "tcp_object.h"
 #include "netlink_object.h"
 #include "observe_object.h"
+#include "ping_object.h"
 #include "tun.h"
 #include "udp_object.h"
 #include "watcher.h"
@@ -293,6 +294,7 @@ Napi::Object init(Napi::Env env, Napi::Object exports) {
   exportUdp(env, exports);
   exportNetlink(env, exports);
   exportObservers(env, exports);
+  exportPing(env, exports);
   exports.Set("checksum", Napi::Function::New<checksum>(env, "checksum"));
   exports.Set("verify", Napi::Function::New<verify>(env, "verify"));
   return exports;

@@ -37,4 +37,18 @@ inline int integerOption(Napi::Env env, const Napi::Object& options, const char*
   return value.As<Napi::Number>().Int32Value();
 }
 
+inline std::string textOption(Napi::Env env, const Napi::Object& options, const char* key) {
+  const Napi::Value value = options.Get(key);
+  if (value.IsUndefined()) return "";
+  if (!value.IsString()) throw Napi::TypeError::New(env, std::string(key) + " must be a string");
+  const std::string result = value.As<Napi::String>().Utf8Value();
+  if (result.find('\0') != std::string::npos) throw Napi::TypeError::New(env, std::string(key) + " contains a NUL");
+  return result;
+}
+
+/** SO_MARK; negative if it is left out. */
+inline int64_t markOption(const Napi::Object& options) {
+  return options.Get("mark").IsNumber() ? options.Get("mark").As<Napi::Number>().Uint32Value() : int64_t{-1};
+}
+
 }  // namespace tun

@@ -16,7 +16,7 @@ namespace tun {
 class DatagramRows {
  public:
   static constexpr size_t HEADER_WORDS = 8;
-  static constexpr size_t ROW_COLUMNS = 9;
+  static constexpr size_t ROW_COLUMNS = 14;
 
   DatagramRows(int32_t* words, size_t capacity)
       : status(words[0]), error(words[1]), refused(words[2]), rows(words + HEADER_WORDS), capacity(capacity) {}
@@ -31,11 +31,15 @@ class DatagramRows {
 
   int32_t& start(size_t row) { return rows[row]; }
   int32_t& length(size_t row) { return rows[capacity + row]; }
-  /** Received: bytes of each datagram of a train (UDP_GRO), the last may be shorter; 0: it is one. */
+  /** Received: bytes of each datagram of a train (UDP_GRO), the last may be shorter; 0: it is one. Of a report: Report::kind. */
   int32_t& segment(size_t row) { return rows[2 * capacity + row]; }
   int32_t& word(size_t row, size_t index) { return rows[(3 + index) * capacity + row]; }
   int32_t& port(size_t row) { return rows[7 * capacity + row]; }
   int32_t& failure(size_t row) { return rows[8 * capacity + row]; }
+  /** To send: the hop limit, 0 the kernel's own. Of a report: its MTU, 0 if it has none. */
+  int32_t& ttl(size_t row) { return rows[9 * capacity + row]; }
+  /** Of a report: who said so; all 0 if that is not known. */
+  int32_t& by(size_t row, size_t index) { return rows[(10 + index) * capacity + row]; }
 
  private:
   int32_t* rows;
@@ -73,8 +77,8 @@ class Udp {
   size_t receive(uint8_t* slab, size_t stride, DatagramRows& rows, size_t count);
   /** Rows [first, count); answers how many are done, refused ones included. */
   size_t send(const uint8_t* slab, size_t slabLength, DatagramRows& rows, size_t first, size_t count);
-  /** What ICMP said of datagrams sent before: their destination, and as `length` how much of them it quoted. */
-  size_t reports(DatagramRows& rows, size_t count);
+  /** What ICMP said of datagrams sent before: their destination, who said so, and as the row's bytes what it quoted of the payload. */
+  size_t reports(uint8_t* slab, size_t stride, DatagramRows& rows, size_t count);
   bool address(std::string& text, int& port) const;
   void close();
 
@@ -88,6 +92,8 @@ class Udp {
   bool connected = false;
   /** Datagrams longer than this go one by one: 0 where the kernel has no UDP_SEGMENT. */
   int gsoLimit = 0;
+  /** Hop limits were set: those of what comes back are asked for. */
+  bool probing = false;
 };
 
 }  // namespace tun

@@ -3,13 +3,12 @@
 
 #include <arpa/inet.h>
 #include <errno.h>
-#include <linux/errqueue.h>
-#include <net/if.h>
 #include <netinet/in.h>
 #include <string.h>
 #include <sys/socket.h>
 #include <unistd.h>
 
+#include "socket_linux.h"
 #include "udp.h"
 
 #ifndef UDP_SEGMENT  // Linux 4.18
@@ -33,74 +32,26 @@ constexpr size_t MAX_SEGMENTS = 64;
 /** Payload of one send, a train or not: 65,535 less the IPv4 and UDP headers. */
 constexpr size_t MAX_TRAIN = 65507;
 constexpr int64_t MAX_PORT = 65535;
+constexpr int MAX_TTL = 255;
 
-union Address {
-  sockaddr base;
-  sockaddr_in v4;
-  sockaddr_in6 v6;
-};
-
+/** The length of a train, and a hop limit. */
 union Control {
   cmsghdr align;
-  char bytes[CMSG_SPACE(sizeof(int))];
+  char bytes[2 * CMSG_SPACE(sizeof(int))];
 };
 
-bool fail(Failure& failure, const char* syscall, const char* detail = "") {
-  failure = {errno, syscall, detail};
-  return false;
-}
-
-bool parse(bool v6, const std::string& text, int port, Address& to, socklen_t& length) {
-  memset(&to, 0, sizeof to);
-  if (v6) {
-    to.v6.sin6_family = AF_INET6;
-    to.v6.sin6_port = htons(static_cast<uint16_t>(port));
-    length = sizeof to.v6;
-    return text.empty() || inet_pton(AF_INET6, text.c_str(), &to.v6.sin6_addr) == 1;
-  }
-  to.v4.sin_family = AF_INET;
-  to.v4.sin_port = htons(static_cast<uint16_t>(port));
-  length = sizeof to.v4;
-  return text.empty() || inet_pton(AF_INET, text.c_str(), &to.v4.sin_addr) == 1;
-}
-
 void toRow(const Address& from, DatagramRows& rows, size_t row) {
-  if (from.base.sa_family == AF_INET6) {
-    uint32_t words[4];
-    memcpy(words, &from.v6.sin6_addr, sizeof words);
-    for (size_t i = 0; i < 4; i++) rows.word(row, i) = static_cast<int32_t>(ntohl(words[i]));
-    rows.port(row) = ntohs(from.v6.sin6_port);
-    return;
-  }
-  rows.word(row, 0) = 0;
-  rows.word(row, 1) = 0;
-  rows.word(row, 2) = 0xffff;
-  rows.word(row, 3) = static_cast<int32_t>(ntohl(from.v4.sin_addr.s_addr));
-  rows.port(row) = ntohs(from.v4.sin_port);
+  int32_t words[4];
+  wordsOf(from, words);
+  for (size_t i = 0; i < 4; i++) rows.word(row, i) = words[i];
+  rows.port(row) = ntohs(from.base.sa_family == AF_INET6 ? from.v6.sin6_port : from.v4.sin_port);
 }
 
 /** False: the row's address is of the other family, or it names no port. */
 bool fromRow(bool v6, DatagramRows& rows, size_t row, Address& to, socklen_t& length) {
   if (rows.port(row) <= 0 || rows.port(row) > MAX_PORT) return false;
-  const bool mapped = rows.word(row, 0) == 0 && rows.word(row, 1) == 0 && rows.word(row, 2) == 0xffff;
-  if (mapped == v6) return false;
-  const auto port = htons(static_cast<uint16_t>(rows.port(row)));
-  if (v6) {
-    to.v6 = sockaddr_in6{};
-    to.v6.sin6_family = AF_INET6;
-    to.v6.sin6_port = port;
-    uint32_t words[4];
-    for (size_t i = 0; i < 4; i++) words[i] = htonl(static_cast<uint32_t>(rows.word(row, i)));
-    memcpy(&to.v6.sin6_addr, words, sizeof words);
-    length = sizeof to.v6;
-    return true;
-  }
-  to.v4 = sockaddr_in{};
-  to.v4.sin_family = AF_INET;
-  to.v4.sin_port = port;
-  to.v4.sin_addr.s_addr = htonl(static_cast<uint32_t>(rows.word(row, 3)));
-  length = sizeof to.v4;
-  return true;
+  const int32_t words[4] = {rows.word(row, 0), rows.word(row, 1), rows.word(row, 2), rows.word(row, 3)};
+  return addressOf(v6, words, static_cast<uint16_t>(rows.port(row)), to, length);
 }
 
 bool samePeer(DatagramRows& rows, size_t a, size_t b) {
@@ -117,22 +68,7 @@ std::unique_ptr<Udp> Udp::open(const UdpRequest& request, Failure& failure) {
   if (udp->fd < 0) return fail(failure, "socket"), nullptr;
   const int fd = udp->fd, on = 1;
   if (udp->v6 && setsockopt(fd, IPPROTO_IPV6, IPV6_V6ONLY, &on, sizeof on) < 0) return fail(failure, "setsockopt", "v6only"), nullptr;
-  // ICMP errors, of unconnected sockets as well, with the destination they are about; and EPOLLPRI beside EPOLLERR, so that
-  // libuv does not take what is waiting there for a broken descriptor.
-  if (setsockopt(fd, udp->v6 ? IPPROTO_IPV6 : IPPROTO_IP, udp->v6 ? IPV6_RECVERR : IP_RECVERR, &on, sizeof on) < 0 ||
-      setsockopt(fd, SOL_SOCKET, SO_SELECT_ERR_QUEUE, &on, sizeof on) < 0) {
-    return fail(failure, "setsockopt", "recverr"), nullptr;
-  }
-  if (!request.device.empty()) {
-    if (request.device.size() >= IFNAMSIZ) return failure = {ENODEV, "setsockopt", "device"}, nullptr;
-    if (setsockopt(fd, SOL_SOCKET, SO_BINDTODEVICE, request.device.c_str(), static_cast<socklen_t>(request.device.size())) < 0) {
-      return fail(failure, "setsockopt", "device"), nullptr;
-    }
-  }
-  if (request.mark >= 0) {
-    const auto mark = static_cast<uint32_t>(request.mark);
-    if (setsockopt(fd, SOL_SOCKET, SO_MARK, &mark, sizeof mark) < 0) return fail(failure, "setsockopt", "mark"), nullptr;
-  }
+  if (!configure(fd, udp->v6, request.device, request.mark, failure)) return nullptr;
   // With CAP_NET_ADMIN also beyond net.core.rmem_max, socket(7): else what comes while this process does something else is lost that a program
   // of its own would have read in time.
   const int buffers[2][3] = {{SO_RCVBUF, SO_RCVBUFFORCE, request.receiveBuffer}, {SO_SNDBUF, SO_SNDBUFFORCE, request.sendBuffer}};
@@ -228,9 +164,10 @@ size_t Udp::gather(const uint8_t* slab, size_t slabLength, DatagramRows& rows, s
     if (!fits(row) || (!connected && !fromRow(v6, rows, row, out.to[m], addressLength))) break;
     const int size = rows.length(row);
     size_t total = static_cast<size_t>(size), taken = 1;
-    // A train: datagrams that lie one behind the other, of one length but for the last, for one peer.
-    if (size > 0 && size <= gsoLimit) {
-      for (size_t next = row + 1; next < count && taken < MAX_SEGMENTS && fits(next); next++, taken++) {
+    const int ttl = rows.ttl(row);
+    // A train: datagrams that lie one behind the other, of one length but for the last, for one peer. A hop limit goes alone.
+    if (size > 0 && size <= gsoLimit && ttl <= 0) {
+      for (size_t next = row + 1; next < count && taken < MAX_SEGMENTS && fits(next) && rows.ttl(next) <= 0; next++, taken++) {
         const int more = rows.length(next);
         if (more == 0 || more > size || rows.start(next) != rows.start(row) + static_cast<int32_t>(total)) break;
         if (total + static_cast<size_t>(more) > MAX_TRAIN || (!connected && !samePeer(rows, row, next))) break;
@@ -259,6 +196,15 @@ size_t Udp::gather(const uint8_t* slab, size_t slabLength, DatagramRows& rows, s
       part->cmsg_len = CMSG_LEN(sizeof(uint16_t));
       const auto segment = static_cast<uint16_t>(size);
       memcpy(CMSG_DATA(part), &segment, sizeof segment);
+    } else if (ttl > 0 && ttl <= MAX_TTL) {
+      if (!probing) probing = wantHops(fd, v6);
+      header.msg_control = &out.control[m];
+      header.msg_controllen = CMSG_SPACE(sizeof ttl);
+      cmsghdr* part = CMSG_FIRSTHDR(&header);
+      part->cmsg_level = v6 ? IPPROTO_IPV6 : IPPROTO_IP;
+      part->cmsg_type = v6 ? IPV6_HOPLIMIT : IP_TTL;
+      part->cmsg_len = CMSG_LEN(sizeof ttl);
+      memcpy(CMSG_DATA(part), &ttl, sizeof ttl);
     }
     out.row[m] = row;
     out.rows[m] = taken;
@@ -325,48 +271,31 @@ size_t Udp::send(const uint8_t* slab, size_t slabLength, DatagramRows& rows, siz
   return row - first;
 }
 
-size_t Udp::reports(DatagramRows& rows, size_t count) {
+size_t Udp::reports(uint8_t* slab, size_t stride, DatagramRows& rows, size_t count) {
   rows.status = OK;
   rows.error = 0;
   size_t row = 0;
   // Each call takes one out of the queue, so that this ends; what is left wakes the caller again.
   for (size_t taken = 0; row < count && taken < 4 * MESSAGES && fd >= 0; taken++) {
-    char bytes[2048], control[512];  // an ICMP error quotes a packet of 1,280 bytes at most
-    Address to;
-    memset(&to, 0, sizeof to);
-    iovec vector = {bytes, sizeof bytes};
-    msghdr message{};
-    message.msg_name = &to;
-    message.msg_namelen = sizeof to;
-    message.msg_iov = &vector;
-    message.msg_iovlen = 1;
-    message.msg_control = control;
-    message.msg_controllen = sizeof control;
-    const ssize_t n = ::recvmsg(fd, &message, MSG_ERRQUEUE | MSG_DONTWAIT);
+    Report report;
+    const ssize_t n = nextReport(fd, slab + row * stride, stride, report);
     if (n < 0) {
       rows.status = BLOCKED;
       break;
     }
-    for (cmsghdr* part = CMSG_FIRSTHDR(&message); part != nullptr; part = CMSG_NXTHDR(&message, part)) {
-      const bool ours = (part->cmsg_level == IPPROTO_IP && part->cmsg_type == IP_RECVERR) ||
-                        (part->cmsg_level == IPPROTO_IPV6 && part->cmsg_type == IPV6_RECVERR);
-      if (!ours || part->cmsg_len < CMSG_LEN(sizeof(sock_extended_err))) continue;
-      sock_extended_err error;
-      memcpy(&error, CMSG_DATA(part), sizeof error);
-      // What this machine itself refused was the answer of the send.
-      if (error.ee_origin != SO_EE_ORIGIN_ICMP && error.ee_origin != SO_EE_ORIGIN_ICMP6) continue;
-      rows.start(row) = 0;
-      rows.length(row) = static_cast<int32_t>(n);
-      rows.segment(row) = 0;
-      rows.failure(row) = static_cast<int32_t>(error.ee_errno);
-      toRow(to, rows, row);
-      row++;
-      break;
-    }
+    if (!report.byIcmp) continue;  // what this machine itself refused was the answer of the send
+    rows.start(row) = static_cast<int32_t>(row * stride);
+    rows.length(row) = static_cast<int32_t>(n);
+    rows.segment(row) = report.kind();
+    rows.ttl(row) = static_cast<int32_t>(report.info);
+    rows.failure(row) = report.error;
+    toRow(report.to, rows, row);
+    int32_t words[4];
+    wordsOf(report.by, words);
+    for (size_t i = 0; i < 4; i++) rows.by(row, i) = words[i];
+    row++;
   }
-  int pending = 0;  // the errno that goes with it, unless a call has already had it
-  socklen_t length = sizeof pending;
-  if (fd >= 0) getsockopt(fd, SOL_SOCKET, SO_ERROR, &pending, &length);
+  if (fd >= 0) clearError(fd);
   return row;
 }
 

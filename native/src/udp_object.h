@@ -9,7 +9,7 @@
 
 #ifdef __linux__
 #include "udp.h"
-#include "watcher.h"
+#include "watched.h"
 #endif
 
 namespace tun {
@@ -32,12 +32,12 @@ class UdpObject final : public Napi::ObjectWrap<UdpObject> {
     const Napi::Object options = info[0].As<Napi::Object>();
     UdpRequest request;
     request.family = integerOption(env, options, "family", 4);
-    request.address = text(env, options, "address");
+    request.address = textOption(env, options, "address");
     request.port = port(env, options, "port");
-    request.peerAddress = text(env, options, "peerAddress");
+    request.peerAddress = textOption(env, options, "peerAddress");
     request.peerPort = port(env, options, "peerPort");
-    request.device = text(env, options, "device");
-    if (options.Get("mark").IsNumber()) request.mark = options.Get("mark").As<Napi::Number>().Uint32Value();
+    request.device = textOption(env, options, "device");
+    request.mark = markOption(options);
     request.receiveBuffer = integerOption(env, options, "receiveBuffer", 0);
     request.sendBuffer = integerOption(env, options, "sendBuffer", 0);
     request.gro = options.Get("gro").IsUndefined() || options.Get("gro").ToBoolean().Value();
@@ -51,15 +51,6 @@ class UdpObject final : public Napi::ObjectWrap<UdpObject> {
   ~UdpObject() override { closeAll(); }
 
  private:
-  static std::string text(Napi::Env env, const Napi::Object& options, const char* key) {
-    const Napi::Value value = options.Get(key);
-    if (value.IsUndefined()) return "";
-    if (!value.IsString()) throw Napi::TypeError::New(env, std::string(key) + " must be a string");
-    const std::string result = value.As<Napi::String>().Utf8Value();
-    if (result.find('\0') != std::string::npos) throw Napi::TypeError::New(env, std::string(key) + " contains a NUL");
-    return result;
-  }
-
   static int port(Napi::Env env, const Napi::Object& options, const char* key) {
     const int value = integerOption(env, options, key, 0);
     if (value < 0 || value > 65535) throw Napi::TypeError::New(env, std::string(key) + " must be 0 to 65535");
@@ -112,40 +103,28 @@ class UdpObject final : public Napi::ObjectWrap<UdpObject> {
     return answer(env, object->udp->send(slab.data, slab.length, rows, first, count));
   }
 
-  // reports(table, capacity): number of rows
+  // reports(slab, stride, table, capacity): number of rows
   static napi_value reports(napi_env env, napi_callback_info info) {
-    size_t argc = 2;
-    napi_value args[2], self;
+    size_t argc = 4;
+    napi_value args[4], self;
     if (napi_get_cb_info(env, info, &argc, args, &self, nullptr) != napi_ok) return nullptr;
     UdpObject* object = unwrapped<UdpObject>(env, self);
-    Bytes table;
-    size_t capacity;
-    if (object == nullptr || argc < 2 || !getArray(env, args[0], napi_int32_array, table) || !getSize(env, args[1], capacity)) {
-      return throwArgument(env, "reports(table: Int32Array, capacity)");
+    Bytes slab, table;
+    size_t stride, capacity;
+    if (object == nullptr || argc < 4 || !getArray(env, args[0], napi_uint8_array, slab) || !getSize(env, args[1], stride) ||
+        !getArray(env, args[2], napi_int32_array, table) || !getSize(env, args[3], capacity)) {
+      return throwArgument(env, "reports(slab: Uint8Array, stride, table: Int32Array, capacity)");
     }
     if (table.length < DatagramRows::wordsNeeded(capacity)) return throwArgument(env, "table is detached or too small for its capacity");
+    if (stride == 0 || slab.length / stride < capacity || slab.length > INT32_MAX) {
+      return throwArgument(env, "slab is detached or too small");
+    }
     DatagramRows rows(reinterpret_cast<int32_t*>(table.data), capacity);
-    return answer(env, object->udp->reports(rows, capacity));
+    return answer(env, object->udp->reports(slab.data, stride, rows, capacity));
   }
 
-  // watch(events, callback?): readable 1, writable 2; reports, 8, are always told with them. 0 stops
   void watch(const Napi::CallbackInfo& info) {
-    const Napi::Env env = info.Env();
-    const int events = info[0].IsNumber() ? info[0].As<Napi::Number>().Int32Value() : -1;
-    if (events < 0 || events > 3) throw Napi::TypeError::New(env, "watch(events: 0 to 3, callback)");
-    if (events == 0 || udp->fd < 0) {
-      if (watcher != nullptr) watcher->stop();
-      return;
-    }
-    if (!info[1].IsFunction()) throw Napi::TypeError::New(env, "watch(events: 0 to 3, callback)");
-    int error = 0;
-    if (watcher == nullptr) {
-      watcher = Watcher::create(env, udp->fd, [this] { closeAll(); }, error);
-      if (watcher == nullptr) throw systemError(env, {error < 0 ? -error : ENOMEM, "poll", "poll"});
-      watcher->setReferenced(referenced);
-    }
-    error = watcher->watch(events | UV_POLL_PRIORITIZED, info.This(), info[1]);
-    if (error < 0) throw systemError(env, {-error, "poll", "poll"});
+    watched.watch(info, udp->fd, [this] { closeAll(); });
   }
 
   // address(): [address, port], or undefined when closed
@@ -159,24 +138,17 @@ class UdpObject final : public Napi::ObjectWrap<UdpObject> {
     return result;
   }
 
-  void ref(const Napi::CallbackInfo&) { setReferenced(true); }
-  void unref(const Napi::CallbackInfo&) { setReferenced(false); }
+  void ref(const Napi::CallbackInfo&) { watched.setReferenced(true); }
+  void unref(const Napi::CallbackInfo&) { watched.setReferenced(false); }
   void closeMethod(const Napi::CallbackInfo&) { closeAll(); }
 
-  void setReferenced(bool value) {
-    referenced = value;
-    if (watcher != nullptr) watcher->setReferenced(value);
-  }
-
   void closeAll() {
-    if (watcher != nullptr) watcher->close();  // before the descriptor, libuv's rule
-    watcher = nullptr;
+    watched.close();  // before the descriptor, libuv's rule
     if (udp) udp->close();
   }
 
   std::unique_ptr<Udp> udp;
-  Watcher* watcher = nullptr;
-  bool referenced = true;
+  Watched watched;
 };
 
 inline void exportUdp(Napi::Env env, Napi::Object exports) { exports.Set("Udp", UdpObject::define(env)); }

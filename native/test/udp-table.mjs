@@ -11,7 +11,7 @@ export class Table {
 
   constructor(/** @type {number} */ capacity = 16) {
     this.capacity = capacity
-    this.table = new Int32Array(8 + 9 * capacity)
+    this.table = new Int32Array(8 + 14 * capacity)
     this.slab = Buffer.alloc(Math.min(capacity, 16) * STRIDE)
   }
 
@@ -19,10 +19,10 @@ export class Table {
     return this.table.subarray(8 + i * this.capacity, 8 + (i + 1) * this.capacity)
   }
 
-  add(/** @type {Uint8Array} */ payload, /** @type {readonly number[]} */ words = [0, 0, 0, 0], port = 0) {
+  add(/** @type {Uint8Array} */ payload, /** @type {readonly number[]} */ words = [0, 0, 0, 0], port = 0, ttl = 0) {
     const row = this.count++
     this.slab.set(payload, this.used)
-    for (const [i, value] of [this.used, payload.length, 0, ...words, port, -1].entries()) this.column(i)[row] = value
+    for (const [i, value] of [this.used, payload.length, 0, ...words, port, -1, ttl].entries()) this.column(i)[row] = value
     this.used += payload.length
     return this
   }
@@ -37,7 +37,7 @@ export class Table {
   }
 
   reports(/** @type {import('../index.cjs').Udp} */ udp) {
-    const rows = udp.reports(this.table, this.capacity)
+    const rows = udp.reports(this.slab, STRIDE, this.table, this.capacity)
     this.count += rows
     return rows
   }
@@ -51,8 +51,9 @@ export class Table {
   }
 
   row(/** @type {number} */ row) {
-    const [start, length, segment, w0, w1, w2, w3, port, failure] = Array.from({ length: 9 }, (_, i) => this.column(i)[row])
-    return { start, length, segment, words: [w0, w1, w2, w3], port, failure }
+    const columns = Array.from({ length: 14 }, (_, i) => this.column(i)[row])
+    const [start, length, segment, w0, w1, w2, w3, port, failure, ttl, ...by] = columns
+    return { start, length, segment, words: [w0, w1, w2, w3], port, failure, ttl, by }
   }
 
   /** What the rows received hold, trains cut into their datagrams. */

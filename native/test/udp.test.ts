@@ -102,6 +102,28 @@ describe.each([
     expect(rx.datagrams().map((d, i) => d.equals(numbered(sizes[i], i)))).toEqual([true, true, true, true, true])
   })
 
+  it('with a hop limit goes alone, and from then on errors have theirs', async () => {
+    const { a, b, port } = pair()
+    const closed = open({ family, address })
+    const closedPort = closed.address()![1]
+    closed.close()
+    const tx = new Table()
+    for (const ttl of [0, 0, 3, 0, 0]) tx.add(numbered(100, 1), words, port, ttl)
+    expect([tx.send(a), tx.refused]).toEqual([5, 0])
+    const rx = new Table()
+    rx.receive(b)
+    expect(Array.from({ length: rx.count }, (_, i) => rx.row(i).length)).toEqual([200, 100, 200])
+    new Table().add(numbered(10, 1), words, closedPort).send(a)
+    const reports = new Table()
+    while (reports.reports(a) === 0) await sleep(1)
+    expect(reports.row(0).segment >> 16).toBe(64)
+    expect(reports.row(0).segment & 0xffff).toBe(family === 4 ? 0x0303 : 0x0104)
+    // Datagrams bring their hop limits along, too, and trains are still told as such.
+    const back = new Table().add(numbered(100, 1), words, a.address()![1]).add(numbered(100, 2), words, a.address()![1])
+    back.send(b)
+    expect([rx.receive(a), rx.row(0).length, rx.row(0).segment]).toEqual([1, 200, 100])
+  })
+
   it('is refused row by row: too long, no port, the other family, outside of the slab; the others go', () => {
     const { a, b, port } = pair()
     const tx = new Table()
@@ -133,7 +155,9 @@ describe.each([
     expect([tx.send(a), tx.refused]).toEqual([2, 0])
     while (rx.count === 0) await sleep(5)
     expect(events & 8).toBe(8)
-    expect(rx.row(0)).toMatchObject({ failure: ECONNREFUSED, port: closedPort, words: [...words], length: 44 })
+    expect(rx.row(0)).toMatchObject({ failure: ECONNREFUSED, port: closedPort, words: [...words], length: 44, by: [...words], ttl: 0 })
+    expect(rx.row(0).segment).toBe(family === 4 ? 0x0303 : 0x0104) // type and code; no hop limit, for none was set
+    expect(rx.slab.subarray(0, 44)).toEqual(numbered(44, 1))
     expect(rx.reports(a)).toBe(0)
     new Table().add(numbered(10, 1), words, portA).send(b)
     expect(rx.receive(a)).toBe(1)
@@ -174,7 +198,7 @@ describe.each([
 describe('a UDP socket of the addon', () => {
   it('refuses arrays that are too small, detached or of another type, and never touches memory that is not theirs', () => {
     const udp = open()
-    const table = new Int32Array(8 + 9 * 4)
+    const table = new Int32Array(8 + 14 * 4)
     const slab = new Uint8Array(4096)
     expect(udp.receive(slab, 1024, table, 4)).toBe(0)
     const wrong = [
@@ -186,7 +210,9 @@ describe('a UDP socket of the addon', () => {
       () => udp.send(slab, table, 5, 0, 1),
       () => udp.send(slab, table, 4, 3, 2),
       () => udp.send(slab, table, 4, 0, 5),
-      () => udp.reports(table, 5),
+      () => udp.reports(slab, 1024, table, 5),
+      () => udp.reports(slab, 1025, table, 4),
+      () => udp.reports(slab, 0, table, 4),
       () => udp.watch(4, () => {}),
       () => native.openUdp({ family: 5 as never }),
       () => native.openUdp({ family: 4, port: 65_536 }),
@@ -201,7 +227,7 @@ describe('a UDP socket of the addon', () => {
   it('marks what does not fit its row, which is not delivered', () => {
     const [a, b] = [open(), open()]
     new Table().add(numbered(100, 1), [0, 0, 0xffff, 0x7f000001], b.address()![1]).send(a)
-    const table = new Int32Array(8 + 9)
+    const table = new Int32Array(8 + 14)
     expect(b.receive(new Uint8Array(50), 50, table, 1)).toBe(1)
     expect([table[8 + 1], table[8 + 8]]).toEqual([50, EMSGSIZE])
   })
@@ -251,7 +277,7 @@ describe('a UDP socket of the addon', () => {
       const native = require(${JSON.stringify(index)})
       const open = () => native.openUdp({ family: 4, address: '127.0.0.1' })
       const [a, b] = [open(), open()]
-      const table = new Int32Array(8 + 9 * 2)
+      const table = new Int32Array(8 + 14 * 2)
       const columns = [[0, 0], [1, 1], [0, 0], [0, 0], [0, 0], [65535, 65535], [0x7f000001, 0x7f000001]]
       columns.forEach((column, i) => table.set(column, 8 + 2 * i))
       table.set([b.address()[1], b.address()[1]], 8 + 2 * 7)

@@ -13,12 +13,18 @@ const FAMILIES = [
   ['IPv4', { host: SERVER4, from: APP4 }],
   ['IPv6', { host: SERVER6, from: APP6 }],
 ] as const
-const needs = { lab: true, built: [PROXY], peers: ['python3'] }
+const needs = { lab: true, built: [PROXY], peers: ['python3', 'ping'] }
 
 async function ask(scene: Scene, op: string, target: string, from: string, number = 56) {
   const done = await scene.apps.run(findBinary('python3')!, [programPath('pings.py'), op, target, from, String(number)])
   if (done.code !== 0) throw new Error(done.stderr)
   return JSON.parse(String(done.stdout))
+}
+
+/** What iputils' ping prints, as an application. */
+async function ping(scene: Scene, ...args: string[]) {
+  const { code, stdout } = await scene.apps.run(findBinary('ping')!, ['-n', '-c', '1', '-W', '2', ...args], { nobody: true })
+  return { code, text: String(stdout) }
 }
 
 async function open(config: string): Promise<Scene> {
@@ -44,6 +50,12 @@ describeSystem("the kernel's pings, faked", needs, () => {
   it('65,507 bytes, the most there are', async () => {
     scene.watch()
     expect(await ask(scene, 'echo', SERVER4, APP4, 65_507)).toMatchObject({ same: true })
+  })
+
+  it.each(FAMILIES)('%s: ping prints the answer, to 56 and to 8,000 bytes', async (_, { host }) => {
+    scene.watch()
+    expect(await ping(scene, host)).toMatchObject({ code: 0, text: expect.stringContaining(`64 bytes from ${host}: icmp_seq=1 ttl=64`) })
+    expect(await ping(scene, '-s', '8000', host)).toMatchObject({ code: 0, text: expect.stringContaining(`8008 bytes from ${host}`) })
   })
 
   it.each(FAMILIES)('%s: traceroute sees one hop, the gateway, and then what the rules say of the host', async (family, { host, from }) => {
@@ -83,8 +95,30 @@ describeSystem("the kernel's pings, refused", needs, () => {
     expect(await ask(scene, 'echo', SERVER6, APP6)).toEqual({ code: 'EACCES' })
   })
 
+  it('ping prints who refused', async () => {
+    scene.watch()
+    expect((await ping(scene, SERVER4)).text).toContain(`From ${SERVER4} icmp_seq=1 Packet filtered`)
+    expect((await ping(scene, SERVER6)).text).toContain(`From ${SERVER6} icmp_seq=1 Destination unreachable: Administratively prohibited`)
+  })
+
   it('the gateway answers for itself', async () => {
     scene.watch()
     expect(await ask(scene, 'echo', GATEWAY4, APP4)).toMatchObject({ type: 0, same: true })
+  })
+})
+
+describeSystem("the kernel's pings, dropped", needs, () => {
+  let scene: Scene
+  beforeAll(async () => {
+    scene = await open('icmp: drop\nrules:\n  - MATCH,DIRECT\n')
+  })
+  afterAll(() => scene?.close())
+
+  it.each(FAMILIES)('%s: ping prints nothing but its loss', async (_, { host }) => {
+    scene.watch()
+    const { code, text } = await ping(scene, host)
+    expect(code).toBe(1)
+    expect(text).not.toContain('From')
+    expect(text).toContain('1 packets transmitted, 0 received, 100% packet loss')
   })
 })

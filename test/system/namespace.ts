@@ -2,6 +2,7 @@
 // and the pcap that stays behind when a test fails. Namespaces themselves: scripts/lab/lab.mjs.
 //
 //   applications (198.18.0.1, fd00:198:18::1) ─► tun0 ─► proxy ─► uplink ═══ uplink ─► servers (203.0.113.10, 2001:db8:1::10)
+//   with `routers`: … servers ═══ second ═══ far (192.0.2.33, 2001:db8:2::33)
 
 import { chmodSync, copyFileSync, existsSync, mkdirSync, writeFileSync } from 'node:fs'
 import { tmpdir } from 'node:os'
@@ -20,6 +21,11 @@ export const SERVER6 = '2001:db8:1::10'
 /** The server's end of the wire: what a proxy server listens on. */
 export const HOP4 = '10.86.0.1'
 export const HOP6 = 'fd00:86::1'
+/** Behind two routers, where `routers` are asked for: the servers' namespace, and this one. */
+export const SECOND4 = '10.87.0.2'
+export const SECOND6 = 'fd00:87::2'
+export const FAR4 = '192.0.2.33'
+export const FAR6 = '2001:db8:2::33'
 /** The servers' nameserver, where there is one. */
 export const DNS4 = '203.0.113.53'
 /** The only nameserver of the applications: an address nobody has, behind the TUN. */
@@ -38,6 +44,10 @@ export interface SceneOptions {
   program?: (config: string) => string[]
   /** tun0 is there before, and belongs to nobody. */
   persistent?: boolean
+  /** The servers' namespace is a router, behind it a second one, and behind a wire of this MTU a host. */
+  routers?: { mtu?: number }
+  /** `net.ipv4.ping_group_range` of the applications and the proxy, before it starts. Default: nobody may open a ping socket. */
+  pingGroups?: string
 }
 
 export class Scene {
@@ -62,6 +72,8 @@ export class Scene {
   static async open(options: SceneOptions = {}): Promise<Scene> {
     const scene = new Scene()
     try {
+      if (options.routers) scene.addRouters(options.routers)
+      if (options.pingGroups) scene.apps.sysctl('net.ipv4.ping_group_range', options.pingGroups)
       await scene.startProxy(options)
       return scene
     } catch (error) {
@@ -76,6 +88,34 @@ export class Scene {
     onTestFinished(() => scene.close())
     scene.watch() // hooks run last to first: before it is closed
     return scene
+  }
+
+  private addRouters({ mtu = 1500 }: { mtu?: number }): void {
+    const second = this.lab.namespace('second')
+    const far = this.lab.namespace('far')
+    this.lab.wire(this.servers, ['10.87.0.1/24', 'fd00:87::1/64'], second, [`${SECOND4}/24`, `${SECOND6}/64`], 'wire1')
+    this.lab.wire(second, ['10.88.0.1/24', 'fd00:88::1/64'], far, ['10.88.0.2/24', 'fd00:88::2/64'], 'wire2')
+    far.address(`${FAR4}/32`, 'lo')
+    far.address(`${FAR6}/128`, 'lo')
+    for (const namespace of [second, far]) if (mtu < 1500) namespace.ip('link', 'set', 'wire2', 'mtu', String(mtu))
+    for (const router of [this.servers, second]) {
+      router.sysctl('net.ipv4.ip_forward', 1)
+      router.sysctl('net.ipv6.conf.all.forwarding', 1)
+    }
+    for (const namespace of [this.servers, second, far]) {
+      namespace.sysctl('net.ipv4.icmp_ratelimit', 0) // or a traceroute that is quick has holes
+      namespace.sysctl('net.ipv6.icmp.ratelimit', 0)
+    }
+    const routes = [
+      [this.servers, SECOND4, SECOND6, [FAR4, '10.88.0.0/24'], [FAR6, 'fd00:88::/64']],
+      [second, '10.87.0.1', 'fd00:87::1', ['0.0.0.0/0'], ['::/0']],
+      [second, '10.88.0.2', 'fd00:88::2', [FAR4], [FAR6]],
+      [far, '10.88.0.1', 'fd00:88::1', ['0.0.0.0/0'], ['::/0']],
+    ] as const
+    for (const [namespace, via4, via6, to4, to6] of routes) {
+      for (const to of to4) namespace.ip('route', 'replace', to, 'via', via4)
+      for (const to of to6) namespace.ip('-6', 'route', 'replace', to, 'via', via6)
+    }
   }
 
   private async startProxy(options: SceneOptions): Promise<void> {

@@ -116,7 +116,7 @@ async function start(name: string, file: string, account: Account | undefined): 
     const { source } = flow
     relayDatagrams(flow, to => router.routeDatagrams(source, to), { failed: (error, to) => router.datagramsFailed(source, to, error) })
   })
-  inbound.on('icmp', ping => answerPing(config.icmp, ping))
+  inbound.on('icmp', ping => answerPing(config.icmp, ping, each => router.routePing(each)))
   // Options are checked there as well; what the file was told already is not said twice.
   inbound.on('warning', message => config.warnings.some(told => message.includes(told.message)) || log.warning?.(message))
   inbound.on('error', error => log.error?.(describe(error).join('; ')))

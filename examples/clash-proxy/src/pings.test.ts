@@ -5,15 +5,15 @@ import { answerPing, PING_MODES } from './pings.js'
 const needs = { direct: { dial: () => Promise.reject(new Error()) }, lookup: () => Promise.resolve([]) }
 const modeOf = (line: string) => readConfig(`tun: {enable: true, device-url: 'dev://tun0'}\n${line}`, 'c', needs).icmp
 
-test("'icmp' is reject, fake or drop, in any case of letters; anything else is an error with its place", () => {
-  expect([modeOf(''), modeOf('icmp: fake'), modeOf('icmp: Drop'), modeOf('icmp: reject')]).toEqual(['reject', 'fake', 'drop', 'reject'])
-  for (const bad of ['forward', 'true', '[]'])
-    expect(() => modeOf(`icmp: ${bad}`)).toThrow('c:2:7: icmp: expected one of reject, fake, drop')
+test("'icmp' is reject, forward, fake or drop, in any case of letters; anything else is an error with its place", () => {
+  expect([modeOf(''), modeOf('icmp: fake'), modeOf('icmp: Drop'), modeOf('icmp: Forward')]).toEqual(['reject', 'fake', 'drop', 'forward'])
+  for (const bad of ['pass', 'true', '[]'])
+    expect(() => modeOf(`icmp: ${bad}`)).toThrow('c:2:7: icmp: expected one of reject, forward, fake, drop')
 })
 
 test('each mode is told to the ping', () => {
   const told: string[] = []
   const ping = { reply: () => told.push('reply'), unreachable: (why: string) => told.push(why), ignore: () => told.push('ignore') }
-  for (const mode of PING_MODES) answerPing(mode, ping as never)
-  expect(told).toEqual(['prohibited', 'reply', 'ignore'])
+  for (const mode of PING_MODES) answerPing(mode, ping as never, () => told.push('forward'))
+  expect(told).toEqual(['prohibited', 'forward', 'reply', 'ignore'])
 })

@@ -1,6 +1,6 @@
 import { Duplex, PassThrough } from 'node:stream'
 import type { Destination, Endpoint, Outbound } from '@tun/inbound'
-import { expect, test } from 'vitest'
+import { describe, expect, test } from 'vitest'
 import { createLog, type Level } from './log.js'
 import { Problems } from './problems.js'
 import { readProxies } from './proxies.js'
@@ -168,4 +168,51 @@ test('a nameserver’s way: a proxy by its name, RULES by the rules; DIRECT, an 
   expect([way('s5', '8.8.8.8'), way('RULES')]).toEqual([s5, s5])
   expect([way('REJECT'), way('RULES', '8.8.8.8', 'dns.test')]).toEqual([null, null])
   expect([way('DIRECT'), way('RULES', '8.8.8.8'), way('eth0')]).toEqual([undefined, undefined, undefined])
+})
+
+describe('a ping', () => {
+  const outcome = async (rules: string[], destination: { address: string; host?: string }, failure?: Error, options = {}) => {
+    const { router, direct, lines } = setUp(rules, { level: 'warning', ...options })
+    direct.ping = async () => true
+    const told: string[] = []
+    const family = destination.address.includes(':') ? (6 as const) : (4 as const)
+    const ping = {
+      source: { address: SOURCE.address, family: 4 as const },
+      destination: { ...destination, family },
+      payload: Buffer.from('x'),
+      ttl: 64,
+      signal: new AbortController().signal,
+      forward: async (carry: unknown) => {
+        told.push(carry === direct.ping ? 'forwarded' : 'forwarded elsewhere')
+        return failure
+      },
+      unreachable: (why: string) => void told.push(why),
+      ignore: () => void told.push('ignored'),
+    }
+    await router.routePing(ping)
+    await router.routePing(ping)
+    return [...new Set(told), ...lines].join('; ')
+  }
+  const there = { address: '192.0.2.1' }
+
+  test('goes where its rule says; what carries none has it refused, for it must go no other way', async () => {
+    expect(await outcome(['MATCH,DIRECT'], there)).toBe('forwarded')
+    expect(await outcome([], there)).toBe('forwarded')
+    expect(await outcome(['MATCH,s5'], there)).toBe('prohibited')
+    expect(await outcome(['MATCH,REJECT'], there)).toBe('prohibited')
+    expect(await outcome(['MATCH,REJECT-DROP'], there)).toBe('ignored')
+    expect(await outcome(['DOMAIN,a.test,DIRECT', 'MATCH,REJECT'], { address: '198.18.0.9', host: 'a.test' })).toBe('forwarded')
+    expect(await outcome(['NETWORK,icmp,DIRECT', 'MATCH,s5'], there)).toBe('forwarded')
+  })
+
+  test('has no port, is not UDP, and is refused where IPv6 is', async () => {
+    expect(await outcome(['DST-PORT,0-65535,REJECT', 'NETWORK,udp,REJECT', 'MATCH,DIRECT'], there)).toBe('forwarded')
+    expect(await outcome([], { address: '2001:db8::1' }, undefined, { ipv6: false })).toBe('net-unreachable')
+  })
+
+  test('that this process may not send is a warning, once', async () => {
+    const forbidden = Object.assign(new Error('may open no ping socket'), { code: 'ERR_TUN_PERMISSION' })
+    expect(await outcome([], there, forbidden)).toBe('forwarded; [ICMP] 10.0.0.2 --> 192.0.2.1 error: may open no ping socket')
+    expect(await outcome([], there, Object.assign(new Error('unreachable'), { code: 'EHOSTUNREACH' }))).toBe('forwarded')
+  })
 })

@@ -9,12 +9,13 @@ import {
   formatDestination,
   type NameserverDestination,
   type Outbound,
+  type Ping,
   type RelayResult,
   type ResolvedAddress,
 } from '@tun/inbound'
 import type { Log } from './log.js'
 import type { RejectReason, Target, Targets } from './proxies.js'
-import type { Network, Rule, Rules } from './rules.js'
+import type { Network, Rule, Rules, Traffic } from './rules.js'
 
 export const MODES = ['rule', 'global', 'direct'] as const
 export type Mode = (typeof MODES)[number]
@@ -25,6 +26,14 @@ export interface Incoming extends Duplex {
   readonly destination: Destination
   readonly signal: AbortSignal
   reject(reason: RejectReason): void
+}
+
+/** What it needs of a `TunEcho`. */
+export interface IncomingPing extends Ping {
+  readonly source: Omit<Endpoint, 'port'>
+  forward(carry: NonNullable<Outbound['ping']>): Promise<unknown>
+  unreachable(why: 'prohibited' | 'net-unreachable'): void
+  ignore(): void
 }
 
 export interface RouterOptions<S extends Incoming> {
@@ -40,30 +49,26 @@ export interface RouterOptions<S extends Incoming> {
 }
 
 export class Router<S extends Incoming> {
+  private readonly saidWhy = new Set<string>()
+
   constructor(private readonly options: RouterOptions<S>) {}
 
   /** Decides at once, but for a name that an IP rule asks about: that one is looked up while the application waits in its connect. */
   route(socket: S): void {
-    const { mode, ipv6, rules, targets } = this.options
+    const { mode, rules } = this.options
     const { destination } = socket
-    if (!ipv6 && destination.family === 6 && (destination.host === undefined || destination.real)) socket.reject('net-unreachable')
-    else if (mode !== 'rule') this.use(socket, targets.get(mode === 'global' ? 'GLOBAL' : 'DIRECT')!, undefined)
+    if (this.isRefusedIpv6(destination)) socket.reject('net-unreachable')
+    else if (mode !== 'rule') this.use(socket, this.targetOf(undefined), undefined)
     else if (rules.wantsAddress(tcp(socket))) void this.routeByAddress(socket, destination.host!)
     else this.follow(socket, rules.find(tcp(socket)))
   }
 
   /** The same for a flow's datagrams to one destination; null: rejected. */
   async routeDatagrams(source: Endpoint, destination: Destination): Promise<Outbound | null> {
-    const { mode, ipv6, rules, targets, log } = this.options
-    if (!ipv6 && destination.family === 6 && (destination.host === undefined || destination.real)) return null
-    let rule: Rule | undefined
-    if (mode === 'rule') {
-      const traffic = { network: 'udp', source, destination } as const
-      const resolved = rules.wantsAddress(traffic) ? await this.realAddress(destination.host!) : undefined
-      rule = rules.find(traffic, resolved)
-    }
-    const target = rule?.target ?? targets.get(mode === 'global' ? 'GLOBAL' : 'DIRECT')!
-    log.info?.(`${way('udp', source, destination)}${this.because(rule)} using ${target.name}`)
+    if (this.isRefusedIpv6(destination)) return null
+    const rule = await this.ruleFor({ network: 'udp', source, destination })
+    const target = this.targetOf(rule)
+    this.options.log.info?.(`${way('udp', source, destination)}${this.because(rule)} using ${target.name}`)
     return target.outbound ?? (target.reject === 'drop' ? SINK : null)
   }
 
@@ -79,6 +84,44 @@ export class Router<S extends Incoming> {
     const target = to.via === 'RULES' ? (ruled ?? targets.get('DIRECT')) : targets.get(to.via)
     if (target === undefined || target.outbound === targets.get('DIRECT')?.outbound) return undefined
     return target.outbound ?? null
+  }
+
+  /** The same for a ping; an outbound that carries none has it refused, for it must go no other way. */
+  async routePing(ping: IncomingPing): Promise<void> {
+    const source = { ...ping.source, port: 0 }
+    const destination: Destination = { ...ping.destination, port: 0 }
+    if (this.isRefusedIpv6(destination)) return ping.unreachable('net-unreachable')
+    const rule = await this.ruleFor({ network: 'icmp', source, destination })
+    const { name, outbound, reject } = this.targetOf(rule)
+    const { log } = this.options
+    const shown = `[ICMP] ${source.address} --> ${destination.host ?? destination.address}`
+    log.debug?.(`${shown}${this.because(rule)} using ${name}`) // not info: a ping a second has no other line a second
+    if (outbound?.ping === undefined) return !outbound && reject === 'drop' ? ping.ignore() : ping.unreachable('prohibited')
+    const failure = await ping.forward(outbound.ping)
+    if (failure instanceof Error) this.pingFailed(shown, failure)
+  }
+
+  /** What keeps all pings from leaving is said once; what the network says of one is told to whoever pinged. */
+  private pingFailed(shown: string, failure: Error & { code?: string }): void {
+    const { log } = this.options
+    if (!failure.code?.startsWith('ERR_') || this.saidWhy.has(failure.code)) return log.debug?.(`${shown} error: ${failure.message}`)
+    this.saidWhy.add(failure.code)
+    log.warning?.(`${shown} error: ${failure.message}`)
+  }
+
+  private isRefusedIpv6({ family, host, real }: Destination): boolean {
+    return !this.options.ipv6 && family === 6 && (host === undefined || real === true)
+  }
+
+  private async ruleFor(traffic: Traffic): Promise<Rule | undefined> {
+    const { mode, rules } = this.options
+    if (mode !== 'rule') return undefined
+    return rules.find(traffic, rules.wantsAddress(traffic) ? await this.realAddress(traffic.destination.host!) : undefined)
+  }
+
+  private targetOf(rule: Rule | undefined): Target {
+    const { mode, targets } = this.options
+    return rule?.target ?? targets.get(mode === 'global' ? 'GLOBAL' : 'DIRECT')!
   }
 
   /** An association for a flow's datagrams failed. */
@@ -101,7 +144,7 @@ export class Router<S extends Incoming> {
   }
 
   private follow(socket: S, rule: Rule | undefined): void {
-    this.use(socket, rule ? rule.target : this.options.targets.get('DIRECT')!, rule)
+    this.use(socket, this.targetOf(rule), rule)
   }
 
   private because(rule: Rule | undefined): string {

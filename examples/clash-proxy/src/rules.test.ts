@@ -196,7 +196,7 @@ describe('reading', () => {
     ['IP-CIDR6,2001:db8/32,A', "'2001:db8/32' is no range of addresses: write e.g. 10.0.0.0/8 or fd00::/8"],
     ['IP-CIDR,10.0.0.0/,A', "'10.0.0.0/' is no range of addresses: write e.g. 10.0.0.0/8 or fd00::/8"],
     ['DST-PORT,70000,A', "'70000' is no port: write e.g. 443, 8000-8999 or 80/443"],
-    ['NETWORK,icmp,A', "'icmp' is no network: write tcp or udp"],
+    ['NETWORK,igmp,A', "'igmp' is no network: write tcp, udp or icmp"],
     ['SRC-IP-CIDR,10.0.0.0/33,A', "'10.0.0.0/33' is no range of addresses: write e.g. 10.0.0.0/8 or fd00::/8"],
     ['DST-PORT,90-80,A', "'90-80' is no port: write e.g. 443, 8000-8999 or 80/443"],
   ])('%j is an error: %s', (rule, message) => {

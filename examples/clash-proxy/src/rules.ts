@@ -12,7 +12,9 @@ export interface Rule {
   readonly target: Target
 }
 
-export type Network = 'tcp' | 'udp'
+const NETWORKS = ['tcp', 'udp', 'icmp'] as const
+/** The last are pings, of which only `icmp: forward` asks the rules. */
+export type Network = (typeof NETWORKS)[number]
 
 /** What rules look at. */
 export interface Traffic {
@@ -72,7 +74,7 @@ export class Rules {
   private readonly prefixes: Prefix[] = []
   private readonly sources: Prefix[] = []
   private readonly ports: PortRange[] = []
-  private readonly networks: Record<Network, number> = { tcp: NOWHERE, udp: NOWHERE }
+  private readonly networks: Record<Network, number> = { tcp: NOWHERE, udp: NOWHERE, icmp: NOWHERE }
   private matchAll = NOWHERE
   private firstThatResolves = NOWHERE
 
@@ -99,7 +101,7 @@ export class Rules {
     let place = Math.min(this.matchAll, this.networks[network])
     if (host !== undefined) place = this.placeOfName(normalize(host), place)
     for (const range of this.ports) {
-      if (range.place >= place) break
+      if (range.place >= place || network === 'icmp') break // a ping has no port
       if (port >= range.low && port <= range.high) place = range.place
     }
     place = placeOfAddress(this.sources, source.address, place)
@@ -167,8 +169,8 @@ export class Rules {
         this.keywords.push({ place, keyword: payload.toLowerCase() })
         return undefined
       case 'NETWORK': {
-        const network = payload.toLowerCase()
-        if (network !== 'tcp' && network !== 'udp') return ['network', 'write tcp or udp']
+        const network = NETWORKS.find(known => known === payload.toLowerCase())
+        if (network === undefined) return ['network', 'write tcp, udp or icmp']
         this.networks[network] = Math.min(this.networks[network], place)
         return undefined
       }

@@ -5,7 +5,7 @@ import { Buffer } from 'node:buffer'
 import { markAsUntransferable } from 'node:worker_threads'
 
 const HEADER_WORDS = 8
-const ROW_COLUMNS = 9
+const ROW_COLUMNS = 14
 
 export class DatagramBatch {
   readonly capacity: number
@@ -14,7 +14,10 @@ export class DatagramBatch {
   /** Bytes in `bytes` of the datagram, or of the train of datagrams. */
   readonly start: Int32Array
   readonly length: Int32Array
-  /** Received: 0, or the row is a train of datagrams of this length, the last of which may be shorter (UDP_GRO, udp(7)). */
+  /**
+   * Received: 0, or the row is a train of datagrams of this length, the last of which may be shorter (UDP_GRO, udp(7)). Of a report: its
+   * hop limit << 16 | ICMP type << 8 | code.
+   */
   readonly segment: Int32Array
   /** The peer: four words as in the engine, IPv4 a.b.c.d being ::ffff:a.b.c.d, and the port. */
   readonly w0: Int32Array
@@ -24,6 +27,13 @@ export class DatagramBatch {
   readonly port: Int32Array
   /** The errno (positive) of a row that was not sent, or of an ICMP report; received: EMSGSIZE if it was cut off. */
   readonly failure: Int32Array
+  /** To send: the hop limit, 0 the kernel's own. Of a report: its MTU. */
+  readonly ttl: Int32Array
+  /** Of a report: who said so, four words. */
+  readonly by0: Int32Array
+  readonly by1: Int32Array
+  readonly by2: Int32Array
+  readonly by3: Int32Array
 
   constructor(size: number, capacity: number) {
     this.capacity = capacity
@@ -42,6 +52,11 @@ export class DatagramBatch {
     this.w3 = column()
     this.port = column()
     this.failure = column()
+    this.ttl = column()
+    this.by0 = column()
+    this.by1 = column()
+    this.by2 = column()
+    this.by3 = column()
   }
 
   /** OK, BLOCKED, GONE or FAILED, as PacketBatch has them. */

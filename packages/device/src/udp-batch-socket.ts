@@ -3,7 +3,7 @@
 
 import { getSystemErrorName } from 'node:util'
 import { type NativeError, openUdp as openNative, type Udp } from '@tun/native'
-import { BLOCKED, OK } from '@tun/stack'
+import { BLOCKED, formatAddress, OK } from '@tun/stack'
 import { type DatagramBatch, RECEIVE_STRIDE, receiveBatch, sendBatch } from './datagram-batch.js'
 import { UdpPeer } from './udp-peer.js'
 import type { UdpHandlers, UdpSocket, UdpSocketOptions } from './udp-socket.js'
@@ -25,10 +25,11 @@ export class UdpBatchSocket<Peer extends UdpPeer = UdpPeer> implements UdpSocket
   private readonly native: Udp
   private readonly handlers: UdpHandlers<Peer>
   private readonly maxQueued: number
-  // The queue, [head, length) of three arrays.
+  // The queue, [head, length) of four arrays.
   private readonly payloads: Uint8Array[] = []
   private readonly headers: (Uint8Array | null)[] = []
   private readonly peers: (Peer | null)[] = []
+  private readonly ttls: number[] = []
   private head = 0
   private isScheduled = false
   private isFlushing = false
@@ -59,7 +60,7 @@ export class UdpBatchSocket<Peer extends UdpPeer = UdpPeer> implements UdpSocket
     }
   }
 
-  send(payload: Uint8Array, peer: Peer | null, header: Uint8Array | null = null): boolean {
+  send(payload: Uint8Array, peer: Peer | null, header: Uint8Array | null = null, ttl = 0): boolean {
     const bytes = payload.length + (header === null ? 0 : header.length)
     const cost = Math.max(bytes, LEAST_COST)
     if (this.isClosed || bytes > LARGEST[this.family] || this.queued + cost > this.maxQueued) return false
@@ -67,6 +68,7 @@ export class UdpBatchSocket<Peer extends UdpPeer = UdpPeer> implements UdpSocket
     this.payloads.push(payload)
     this.headers.push(header)
     this.peers.push(peer)
+    this.ttls.push(ttl)
     if (this.isBlocked || this.isFlushing) return true
     if (this.payloads.length - this.head >= sendBatch().capacity) this.flush()
     else if (!this.isScheduled) {
@@ -138,6 +140,7 @@ export class UdpBatchSocket<Peer extends UdpPeer = UdpPeer> implements UdpSocket
       tx.start[row] = used
       tx.length[row] = length
       tx.failure[row] = 0
+      tx.ttl[row] = this.ttls[i]
       if (header !== null) bytes.set(header, used)
       bytes.set(payload, used + headerLength)
       used += length
@@ -162,7 +165,7 @@ export class UdpBatchSocket<Peer extends UdpPeer = UdpPeer> implements UdpSocket
   /** What is sent already must not be held while the rest waits. */
   private block(): void {
     this.isBlocked = true
-    for (const column of [this.payloads, this.headers, this.peers]) column.splice(0, this.head)
+    for (const column of [this.payloads, this.headers, this.peers, this.ttls]) column.splice(0, this.head)
     this.head = 0
     this.native.watch(READABLE | WRITABLE, this.ready)
   }
@@ -171,6 +174,7 @@ export class UdpBatchSocket<Peer extends UdpPeer = UdpPeer> implements UdpSocket
     this.payloads.length = 0
     this.headers.length = 0
     this.peers.length = 0
+    this.ttls.length = 0
     this.head = 0
     this.queued = 0
   }
@@ -218,11 +222,17 @@ export class UdpBatchSocket<Peer extends UdpPeer = UdpPeer> implements UdpSocket
 
   private tellReports(): void {
     const rx: DatagramBatch = receiveBatch()
-    const rows = this.native.reports(rx.table, rx.capacity)
+    const { bytes } = rx
+    const rows = this.native.reports(bytes, RECEIVE_STRIDE, rx.table, rx.capacity)
     if (this.handlers.unreachable === undefined) return
     for (let row = 0; row < rows && !this.isClosed; row++) {
       const peer = new UdpPeer(rx.w0[row], rx.w1[row], rx.w2[row], rx.w3[row], rx.port[row])
-      this.handlers.unreachable(getSystemErrorName(-rx.failure[row]), peer, rx.length[row])
+      const [b0, b1, b2, b3] = [rx.by0[row], rx.by1[row], rx.by2[row], rx.by3[row]]
+      const from = (b0 | b1 | b2 | b3) === 0 ? '' : formatAddress(b0, b1, b2, b3)
+      const kind = rx.segment[row]
+      const report = { type: (kind >> 8) & 255, code: kind & 255, from, mtu: rx.ttl[row], ttl: kind >> 16 }
+      const quoted = bytes.subarray(rx.start[row], rx.start[row] + rx.length[row])
+      this.handlers.unreachable(getSystemErrorName(-rx.failure[row]), peer, report, quoted)
     }
   }
 

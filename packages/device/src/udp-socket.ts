@@ -3,6 +3,7 @@
 
 import type { Buffer } from 'node:buffer'
 import { hasUdp } from '@tun/native'
+import type { PathReport } from '@tun/stack'
 import { UdpBatchSocket } from './udp-batch-socket.js'
 import { UdpDgramSocket } from './udp-dgram-socket.js'
 import type { UdpPeer } from './udp-peer.js'
@@ -34,8 +35,11 @@ export interface UdpHandlers<Peer extends UdpPeer = UdpPeer> {
   datagram(bytes: Buffer, start: number, end: number, from: UdpPeer): void
   /** The kernel would not send this datagram: `code` is an errno, e.g. ENETUNREACH, EMSGSIZE, EPERM (a firewall). */
   refused?(code: string, payload: Uint8Array, peer: Peer | null): void
-  /** ICMP came back for a datagram to `peer`, of which it quoted `length` bytes: ECONNREFUSED is a closed port. Not by node:dgram. */
-  unreachable?(code: string, peer: UdpPeer, length: number): void
+  /**
+   * ICMP came back for a datagram to `peer`, of whose payload it quotes `quoted`, lent until this returns. `code` is the errno that stands
+   * for the report: ECONNREFUSED is a closed port, EHOSTUNREACH also a hop limit that ended on the way. Not by node:dgram.
+   */
+  unreachable?(code: string, peer: UdpPeer, report: PathReport, quoted: Buffer): void
   /** It is of no use any more and was closed. node:dgram tells ECONNREFUSED of a connected socket this way. */
   error(error: Error): void
 }
@@ -46,10 +50,10 @@ export interface UdpSocket<Peer extends UdpPeer = UdpPeer> {
   readonly queued: number
   /**
    * Takes a datagram, `header` and `payload` one after the other; neither may change before it is sent, at the latest after this turn
-   * unless the kernel's queue is full. `peer` null: where it is connected to. False: dropped, because the queue is full, it is closed, or the
-   * datagram is longer than any can be.
+   * unless the kernel's queue is full. `peer` null: where it is connected to. `ttl`: its hop limit, 0 the kernel's own; node:dgram has
+   * that only. False: dropped, because the queue is full, it is closed, or the datagram is longer than any can be.
    */
-  send(payload: Uint8Array, peer: Peer | null, header?: Uint8Array | null): boolean
+  send(payload: Uint8Array, peer: Peer | null, header?: Uint8Array | null, ttl?: number): boolean
   /** Where it is bound; a socket that has neither sent nor been bound has port 0. Undefined when closed. */
   address(): { address: string; port: number } | undefined
   ref(): void

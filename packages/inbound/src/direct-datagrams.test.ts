@@ -1,6 +1,7 @@
 import { createSocket, type Socket } from 'node:dgram'
 import { once } from 'node:events'
-import { afterEach, describe, expect, test } from 'vitest'
+import { UdpBatchSocket } from '@tun/device'
+import { afterEach, describe, expect, test, vi } from 'vitest'
 import { type DirectOptions, direct } from './direct.js'
 import type { DatagramOutbound, Destination, Endpoint } from './outbound.js'
 
@@ -117,6 +118,29 @@ test('a local address which is not ours ends it with the kernel’s error', asyn
   expect(await flow.closed).toMatchObject({ code: 'EADDRNOTAVAIL' })
 })
 
+test('a NIC that is not there, or no name of one, or no mark: told, not passed over', async () => {
+  const flow = await associate({ interface: 'nope0' })
+  flow.send(Buffer.from('x'), { address: '127.0.0.1', port: 9, family: 4 })
+  expect(await flow.closed).toMatchObject({ code: batches ? 'ENODEV' : 'ERR_TUN_UNSUPPORTED_PLATFORM' })
+  const code = 'ERR_TUN_DIRECT_OPTION'
+  for (const name of ['', 'a name', 'longer-than-ifnamsiz', 5 as unknown as string])
+    expect(() => direct({ interface: name })).toThrow(expect.objectContaining({ code }))
+  for (const mark of [-1, 1.5, 2 ** 32, Number.NaN]) expect(() => direct({ mark })).toThrow(expect.objectContaining({ code }))
+  direct({ interface: 'eth0', mark: 0xffff_ffff })
+})
+
+test.skipIf(!batches)('a hop limit below 48 was asked for and goes on with one less; all others are the kernel’s', async () => {
+  const to = await echo('127.0.0.1')
+  const sent = vi.spyOn(UdpBatchSocket.prototype, 'send')
+  const flow = await associate()
+  const ttls = [2, 47, 48, 64, 255, 1, 0, undefined]
+  for (const ttl of ttls) flow.send(Buffer.from('x'), to, ttl)
+  flow.send(Buffer.from('x'), { ...to, address: '198.18.0.1', host: 'a.test' }, 9) // waits for its name: ENOTFOUND
+  expect(sent.mock.calls.map(([, , , ttl]) => ttl)).toEqual([1, 46, 0, 0, 0, 0, 0, 0])
+  sent.mockRestore()
+  for (const _ of ttls) expect((await flow.next())[0]).toBe('x')
+})
+
 // The kernel's EACCES for a broadcast stands for all it says at once, like ENETUNREACH where there is no IPv6.
 const NO_WAY = '255.255.255.255'
 
@@ -178,5 +202,18 @@ describe.skipIf(!batches)('a closed port', () => {
     flow.send(Buffer.from('lost'), { address: '198.18.0.1', port, family: 4, host: 'example.org' })
     while (flow.rejected.length === 0) await new Promise(setImmediate)
     expect(flow.rejected).toEqual([['198.18.0.1', 4]])
+  })
+
+  test('is told with all that ICMP said, to a flow that passes it on', async () => {
+    const { port } = await closed('127.0.0.1')
+    const told: unknown[] = []
+    const outbound = await direct({ lookup: async () => [{ address: '127.0.0.1', family: 4 }] }).associate({
+      source: { address: '10.0.0.2', port: 5000, family: 4 },
+      report: (to, report, payload) => told.push(to.address, to.port, report, String(payload)),
+    })
+    opened.push(outbound)
+    outbound.send(Buffer.from('lost'), { address: '198.18.0.1', port, family: 4, host: 'example.org' })
+    while (told.length === 0) await new Promise(setImmediate)
+    expect(told).toEqual(['198.18.0.1', port, { type: 3, code: 3, from: '198.18.0.1', mtu: 0, ttl: 0 }, 'lost'])
   })
 })

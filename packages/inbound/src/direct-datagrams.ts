@@ -4,10 +4,16 @@
 import { Buffer } from 'node:buffer'
 import { openUdp, UdpPeer, type UdpSocket } from '@tun/device'
 import type { DirectOptions, Lookup } from './direct.js'
-import type { DatagramFlow, DatagramOutbound, Destination, Endpoint } from './outbound.js'
+import { asSeenFrom } from './direct-reports.js'
+import type { DatagramFlow, DatagramOutbound, Destination, Endpoint, PathReport } from './outbound.js'
 
 const MAX_QUEUED = 1 << 20 // bytes the kernel has not taken yet, and as many that wait for names; beyond them datagrams are dropped
 const RECEIVE_BUFFER = 1 << 20 // bytes, as far as we may: a burst comes while this process does something else
+/**
+ * A host's own hop limit is 64 or more, and it comes from near by: one below this was asked for (traceroute, a hole punched no farther than the
+ * NAT), and goes on, with one less. All others leave with the kernel's, in trains.
+ */
+const ASKED_FOR = 48
 const MAX_NAMES = 64 // names a flow may talk to at the same time; the oldest is forgotten
 const MAX_WAITING = 16 // datagrams that wait for one name to be looked up
 
@@ -33,7 +39,7 @@ interface Name {
   readonly to: Destination
   /** The first is in use; those that proved to be out of reach are gone. Empty until it is known. */
   addresses: string[]
-  waiting: [payload: Uint8Array, to: Destination][]
+  waiting: [payload: Uint8Array, to: Destination, ttl: number][]
 }
 
 /** Opens nothing yet: each family's socket is made by the first datagram which needs it. */
@@ -70,15 +76,16 @@ class DirectDatagrams implements DatagramOutbound {
     this.receive = fn
   }
 
-  send(payload: Uint8Array, to: Destination): boolean {
+  send(payload: Uint8Array, to: Destination, cameWith = 0): boolean {
     if (this.isClosed) return false
-    if (to.host === undefined || to.real) return this.sendTo(payload, to.address, to)
+    const ttl = cameWith > 1 && cameWith < ASKED_FOR ? cameWith - 1 : 0
+    if (to.host === undefined || to.real) return this.sendTo(payload, to.address, to, ttl)
     const known = this.names.get(to.host)
-    if (known && known.addresses.length > 0) return this.sendTo(payload, known.addresses[0], to)
+    if (known && known.addresses.length > 0) return this.sendTo(payload, known.addresses[0], to, ttl)
     if (this.waitingBytes + payload.length > MAX_QUEUED || (known?.waiting.length ?? 0) >= MAX_WAITING) return false
     this.waitingBytes += payload.length
-    if (known) known.waiting.push([payload, to])
-    else this.lookUp(to.host, { to, addresses: [], waiting: [[payload, to]] })
+    if (known) known.waiting.push([payload, to, ttl])
+    else this.lookUp(to.host, { to, addresses: [], waiting: [[payload, to, ttl]] })
     return true
   }
 
@@ -103,7 +110,7 @@ class DirectDatagrams implements DatagramOutbound {
         if (this.isClosed || this.names.get(host) !== name) return
         if (found.length === 0) return this.forget(host)
         name.addresses = [...new Set(found.map(({ address }) => address))].slice(0, MAX_ADDRESSES)
-        for (const [payload, to] of this.release(name)) this.sendTo(payload, name.addresses[0], to)
+        for (const [payload, to, ttl] of this.release(name)) this.sendTo(payload, name.addresses[0], to, ttl)
       },
       () => {
         if (this.names.get(host) === name) this.forget(host)
@@ -138,11 +145,11 @@ class DirectDatagrams implements DatagramOutbound {
     else this.flow.reject?.(to, payload.length)
   }
 
-  private sendTo(payload: Uint8Array, address: string, to: Destination): boolean {
+  private sendTo(payload: Uint8Array, address: string, to: Destination, ttl = 0): boolean {
     const target = this.targetOf(address, to)
     if (target === null || to.port === 0) return false
     const socket = target.family === 6 ? (this.socket6 ??= this.open(6)) : (this.socket4 ??= this.open(4))
-    return socket?.send(payload, target) ?? false // undefined: it could not be opened
+    return socket?.send(payload, target, null, ttl) ?? false // undefined: it could not be opened
   }
 
   private targetOf(address: string, to: Destination): Target | null {
@@ -157,10 +164,11 @@ class DirectDatagrams implements DatagramOutbound {
   }
 
   private open(family: 4 | 6): UdpSocket<Target> | undefined {
+    const { interface: device, mark } = this.options
     const localAddress = family === 6 ? this.options.localAddress6 : this.options.localAddress
     try {
       return openUdp<Target>(
-        { family, localAddress, receiveBuffer: RECEIVE_BUFFER, maxQueued: MAX_QUEUED },
+        { family, localAddress, device, mark, receiveBuffer: RECEIVE_BUFFER, maxQueued: MAX_QUEUED },
         {
           datagram: (bytes, start, end, from) => {
             const payload = Buffer.allocUnsafe(end - start)
@@ -170,9 +178,7 @@ class DirectDatagrams implements DatagramOutbound {
           refused: (code, payload, target) => {
             if (target && NO_WAY.has(code)) this.unreachable(payload, target.address, target.to)
           },
-          unreachable: (code, peer, length) => {
-            if (code === 'ECONNREFUSED') this.flow.reject?.(this.destinationOf(peer), length)
-          },
+          unreachable: (code, peer, report, quoted) => this.reported(code, peer, report, quoted),
           error: error => this.end(error),
         },
       )
@@ -180,6 +186,16 @@ class DirectDatagrams implements DatagramOutbound {
       this.end(error as Error)
       return undefined
     }
+  }
+
+  private reported(code: string, peer: UdpPeer, report: PathReport, quoted: Uint8Array): void {
+    const to = this.destinationOf(peer)
+    if (this.flow.report === undefined) {
+      if (code === 'ECONNREFUSED') this.flow.reject?.(to, quoted.length)
+      return
+    }
+    const told = asSeenFrom(report, peer, to)
+    if (told !== undefined) this.flow.report(to, told, quoted)
   }
 
   private endpointOf(from: UdpPeer): Endpoint {

@@ -6,6 +6,7 @@ import { connect, isIP, type Socket } from 'node:net'
 import type { Duplex } from 'node:stream'
 import { type DialedSocket, dial, hasTcpHandles } from '@tun/device'
 import { openDirectDatagrams } from './direct-datagrams.js'
+import { DirectPings } from './direct-pings.js'
 import { abortReason, type Destination, DialError, formatDestination, type Outbound } from './outbound.js'
 
 export interface ResolvedAddress {
@@ -21,12 +22,12 @@ export interface DirectOptions {
   localAddress?: string
   /** The same for IPv6. */
   localAddress6?: string
-  /** TCP only through this NIC (SO_BINDTODEVICE). Linux. */
-  interface?: string
-  /** SO_MARK of TCP connections, for `ip rule` and nftables; needs CAP_NET_ADMIN. Linux. */
-  mark?: number
   /** For destinations with a `host`. Default: the system's resolver; behind an `auto-route` TUN that one answers fake IPs. */
   lookup?: Lookup
+  /** TCP, UDP and pings leave by this NIC only (SO_BINDTODEVICE), e.g. the uplink `eth0`. Linux. */
+  interface?: string
+  /** TCP, UDP and pings bear this mark (SO_MARK), for `ip rule` and nftables; needs CAP_NET_ADMIN. Linux. */
+  mark?: number
   /** Milliseconds for a whole dial, looking up included. Default 10,000; the kernel alone would try for two minutes. */
   connectTimeoutMs?: number
 }
@@ -39,13 +40,28 @@ const systemLookup: Lookup = host => dns.lookup(host, { all: true, verbatim: tru
 
 /**
  * An outbound that connects from this machine. Streams are `DialedSocket`s, which `relay()` moves without a stream's machinery, or
- * `net.Socket`s where there are none (`hasTcpHandles`); errors are those of connect(2).
+ * `net.Socket`s where there are none (`hasTcpHandles`); errors are those of connect(2). Pings and datagrams go on as a router would send
+ * them, and what the path says of them comes back.
+ * @throws TypeError or RangeError ERR_TUN_DIRECT_OPTION: `interface` is no name of a NIC, or `mark` no number of 32 bits
  */
-export function direct(options: DirectOptions = {}): Outbound {
+export function direct(options: DirectOptions = {}): Outbound & Required<Pick<Outbound, 'associate' | 'ping'>> {
+  checkWay(options)
+  const named = { ...options, lookup: options.lookup ?? systemLookup }
+  const pings = new DirectPings(named)
   return {
     dial: (destination, signal) => dialTcp(destination, options, signal),
-    associate: async flow => openDirectDatagrams(flow, { ...options, lookup: options.lookup ?? systemLookup }),
+    associate: async flow => openDirectDatagrams(flow, named),
+    ping: ping => pings.ask(ping),
   }
+}
+
+const LONGEST_NAME = 15 // IFNAMSIZ less its NUL
+
+function checkWay({ interface: name, mark }: DirectOptions): void {
+  if (name !== undefined && (typeof name !== 'string' || name === '' || name.length > LONGEST_NAME || /[\s/\0]/.test(name)))
+    throw Object.assign(new TypeError(`'interface' is the name of a NIC, e.g. eth0, not '${name}'`), { code: 'ERR_TUN_DIRECT_OPTION' })
+  if (mark !== undefined && (!Number.isInteger(mark) || mark < 0 || mark > 0xffff_ffff))
+    throw Object.assign(new RangeError(`'mark' is a whole number from 0 to 4294967295, not ${mark}`), { code: 'ERR_TUN_DIRECT_OPTION' })
 }
 
 /** As `connectTcp`, by a socket of the addon where there is one. */

@@ -1,6 +1,18 @@
 export { ConfigError, type DnsOptions, type TunOptions } from '@tun/config'
 export { TunError, type Uplink } from '@tun/device'
-export { type EchoCarrier, type EchoRefusal, type RejectReason, TunDatagram, TunEcho, TunFlow, TunPacket, TunSocket } from '@tun/stack'
+export {
+  type EchoAnswer,
+  type EchoCarrier,
+  type EchoRefusal,
+  type PathFailure,
+  type PathReport,
+  type RejectReason,
+  TunDatagram,
+  TunEcho,
+  TunFlow,
+  TunPacket,
+  TunSocket,
+} from '@tun/stack'
 export type { ConnectOptions } from './active-open.js'
 export type { ServiceAddress } from './address-match.js'
 export { createTunInbound } from './create-tun-inbound.js'
@@ -16,6 +28,7 @@ export {
   type Endpoint,
   formatDestination,
   type Outbound,
+  type Ping,
 } from './outbound.js'
 export { type RelayOptions, type RelayReason, type RelayResult, relay, type Upstream } from './relay.js'
 export { type DatagramRoute, type RelayDatagramsOptions, relayDatagrams } from './relay-datagrams.js'

@@ -1,5 +1,5 @@
 import { networkInterfaces } from 'node:os'
-import { HANDLED, PASS, type TunEcho } from '@tun/stack'
+import { type EchoAnswer, HANDLED, PASS, type TunEcho } from '@tun/stack'
 import { describe, expect, test, vi } from 'vitest'
 import { defaultMaxUdpFlows, descriptorLimit } from './descriptor-limit.js'
 import { LocalAddresses } from './local-addresses.js'
@@ -100,6 +100,56 @@ describe('a ping', () => {
     expect([await pinged(w, '192.0.2.3'), await pinged(w, '192.0.2.4')]).toEqual(['3/1', '3/0'])
     await until(() => done.length === 6)
     expect(w.icmp).toEqual([])
+  })
+
+  test('is forwarded: an answer keeps its hop limit, and what the path reported comes from who did; forward() says what failed', async () => {
+    await using w = await world()
+    const packets: { ttl: number; from: string }[] = []
+    const { ondeliver } = w.nic
+    w.nic.ondeliver = (packet, offload) => {
+      packets.push({ ttl: packet[8], from: packet.subarray(12, 16).join('.') })
+      ondeliver(packet, offload)
+    }
+    const failure = Object.assign(new Error('no'), { report: { type: 11, code: 0, from: '203.0.113.7', ttl: 62 } })
+    const odd = Object.assign(new Error('no'), { report: { type: 3, code: 1, from: '127.0.0.1' } })
+    const forbidden = Object.assign(new Error('no'), { code: 'ERR_TUN_PERMISSION' })
+    const carriers: (() => Promise<EchoAnswer>)[] = [
+      async () => ({ payload: Buffer.from('far'), ttl: 57 }),
+      async () => Promise.reject(failure),
+      async () => Promise.reject(odd),
+      async () => Promise.reject(forbidden),
+    ]
+    const failures: unknown[] = []
+    w.inbound.on('icmp', async echo => failures.push(await echo.forward(carriers.shift()!)))
+    const answers: unknown[] = []
+    for (let i = 0; i < 4; i++) {
+      w.ping('192.0.2.1', 'near')
+      answers.push(await w.icmpError())
+    }
+    expect(answers).toEqual([
+      { type: 0, code: 0 },
+      { type: 11, code: 0 },
+      { type: 3, code: 1 },
+      { type: 3, code: 13 },
+    ])
+    expect(packets).toEqual([
+      { ttl: 57, from: '192.0.2.1' },
+      { ttl: 61, from: '203.0.113.7' },
+      { ttl: 64, from: '192.0.0.8' },
+      { ttl: 64, from: '192.0.2.1' },
+    ])
+    expect(failures).toEqual([undefined, failure, odd, forbidden])
+  })
+
+  test('has a signal, which aborts when the inbound closes', async () => {
+    const w = await world()
+    const seen: TunEcho[] = []
+    w.inbound.on('icmp', echo => void seen.push(echo))
+    w.ping('192.0.2.1')
+    await until(() => seen.length === 1)
+    expect(seen[0].signal.aborted).toBe(false)
+    await w[Symbol.asyncDispose]()
+    expect(seen[0].signal.reason).toMatchObject({ code: 'ECONNABORTED' })
   })
 
   test('a listener that throws, now or later, has it refused, and is reported with the ping', async () => {
@@ -225,6 +275,56 @@ describe('UDP', () => {
     expect([String((await w.answer()).payload), String((await w.answer()).payload)]).toEqual(['from where it went', 'again'])
     expect(sent).toEqual([false, false, true, true])
     expect(w.inbound.stats().drops.udpFiltered).toBe(2)
+  })
+
+  test('has its hop limit with it, and what the path said of it comes from who did, with the datagram', async () => {
+    await using w = await world()
+    const seen: [string, number][] = []
+    w.inbound.on('flow', flow =>
+      flow.on('message', (payload, to, ttl) => {
+        seen.push([String(payload), ttl])
+        flow.report(to, { type: 11, code: 0, from: '203.0.113.7' }, payload)
+      }),
+    )
+    let from = ''
+    const { ondeliver } = w.nic
+    w.nic.ondeliver = (packet, offload) => {
+      from = packet.subarray(12, 16).join('.')
+      ondeliver(packet, offload)
+    }
+    w.send('probe', '192.0.2.1', 33434)
+    expect(await w.icmpError()).toEqual({ type: 11, code: 0 })
+    expect([from, seen]).toEqual(['203.0.113.7', [['probe', 64]]])
+    const quoted = Buffer.from(w.echoed, 'latin1')
+    expect([quoted.subarray(12, 20).join('.'), quoted.readUInt16BE(20), quoted.readUInt16BE(22), quoted.toString('latin1', 28)]).toEqual([
+      '10.0.0.1.192.0.2.1',
+      5000,
+      33434,
+      'probe',
+    ])
+  })
+
+  test("an answer that the application's socket does not take is told to the flow, which stays", async () => {
+    await using w = await world()
+    const told: unknown[] = []
+    let closed = false
+    w.inbound.on('flow', flow => {
+      flow.on('undelivered', (from, why) => told.push(from, why))
+      flow.on('close', () => (closed = true))
+      flow.on('message', payload => flow.send(payload, { address: '192.0.2.99', port: 7 }))
+    })
+    w.send('x', '192.0.2.1', 7)
+    const { from } = await w.answer()
+    expect(from).toEqual({ address: '192.0.2.99', port: 7 })
+    // As a kernel refuses it: port unreachable, with what it was.
+    w.kernel.udp.reject(true, [0, 0, 0xffff, 0xc0000263 | 0, 7], [0, 0, 0xffff, 0x0a000001, 5000], 1, performance.now())
+    w.send('y', '192.0.2.1', 7)
+    await until(() => told.length > 0)
+    expect(told).toEqual([
+      { address: '192.0.2.99', port: 7, family: 4 },
+      { type: 3, code: 3 },
+    ])
+    expect([closed, w.inbound.stats().udpFlows]).toEqual([false, 1])
   })
 
   test('to a multicast address reaches nobody, or with the option a listener, who answers with an address of his own', async () => {

@@ -15,8 +15,8 @@ class FakeFlow extends EventEmitter {
   readonly got: string[] = []
   readonly rejected: string[] = []
 
-  says(text: string, to: Destination): void {
-    this.emit('message', Buffer.from(text), to)
+  says(text: string, to: Destination, ttl = 64): void {
+    this.emit('message', Buffer.from(text), to, ttl)
   }
   send(payload: Buffer, from: { address: string; port: number }): boolean {
     if (from.address.includes(':')) throw new TypeError('an IPv4 address is needed here')
@@ -30,6 +30,7 @@ class FakeFlow extends EventEmitter {
 
 class Association implements DatagramOutbound {
   readonly sent: string[] = []
+  readonly ttls: (number | undefined)[] = []
   readonly closed: Promise<Error | undefined>
   isClosed = false
   end!: (error?: Error) => void
@@ -40,7 +41,8 @@ class Association implements DatagramOutbound {
       this.end = resolve
     })
   }
-  send(payload: Uint8Array, to: Destination): boolean {
+  send(payload: Uint8Array, to: Destination, ttl?: number): boolean {
+    this.ttls.push(ttl)
     this.sent.push(`${payload} to ${to.host ?? to.address}:${to.port}`)
     return true
   }
@@ -106,6 +108,15 @@ describe('associations', () => {
     await settled()
     expect(outbound.asked).toBe(1)
     expect(outbound.associations[0].sent).toEqual([1, 2, 3, 4, 5].map(last => `${last} to 192.0.2.${last}:53`))
+  })
+
+  test('get the hop limit that a datagram came with, also one that waited', async () => {
+    const outbound = new FakeOutbound()
+    const { flow } = start(outbound)
+    flow.says('waits', real(1), 3)
+    await settled()
+    flow.says('goes', real(1), 4)
+    expect(outbound.associations[0].ttls).toEqual([3, 4])
   })
 
   test('there is one per outbound', async () => {

@@ -30,7 +30,7 @@ export interface RelayDatagramsOptions {
 /** Carries the flow's datagrams until it ends. Attach it in the 'flow' listener; it never throws for what the network does. */
 export function relayDatagrams(flow: TunFlow, route: Outbound | DatagramRoute, options: RelayDatagramsOptions = {}): void {
   const relay = new FlowRelay(flow, typeof route === 'function' ? route : () => route, options.failed ?? (() => {}))
-  flow.on('message', (payload, to) => relay.send(payload, to))
+  flow.on('message', (payload, to, ttl) => relay.send(payload, to, ttl))
   flow.on('close', () => relay.close())
 }
 
@@ -40,21 +40,21 @@ interface Held {
 }
 
 class Waiting {
-  private readonly items: { payload: Buffer; to: Destination }[] = []
+  private readonly items: { payload: Buffer; to: Destination; ttl: number }[] = []
 
   constructor(private readonly held: Held) {}
 
-  add(payload: Buffer, to: Destination): void {
+  add(payload: Buffer, to: Destination, ttl: number): void {
     const bytes = WAITING_COST + payload.length
     if (this.items.length >= MAX_WAITING || this.held.bytes + bytes > MAX_WAITING_BYTES) return // dropped, as a full queue would
-    this.items.push({ payload, to })
+    this.items.push({ payload, to, ttl })
     this.held.bytes += bytes
   }
 
-  drain(take: (payload: Buffer, to: Destination) => void): void {
-    for (const { payload, to } of this.items.splice(0)) {
+  drain(take: (payload: Buffer, to: Destination, ttl: number) => void): void {
+    for (const { payload, to, ttl } of this.items.splice(0)) {
       this.held.bytes -= WAITING_COST + payload.length
-      take(payload, to)
+      take(payload, to, ttl)
     }
   }
 }
@@ -88,13 +88,13 @@ class FlowRelay {
     private readonly failed: (error: Error, to: Destination) => void,
   ) {}
 
-  send(payload: Buffer, to: Destination): void {
+  send(payload: Buffer, to: Destination, ttl: number): void {
     const key = `${to.address} ${to.port}`
     let path = this.paths.get(key)
     if (path === undefined || path.over) path = this.findPath(key, to)
-    if (path.line !== null) path.line.send(payload, bare(to))
+    if (path.line !== null) path.line.send(payload, bare(to), ttl)
     else if (path.rejectsUntil > 0) this.flow.reject(to, payload.length)
-    else path.waiting.add(payload, to)
+    else path.waiting.add(payload, to, ttl)
   }
 
   close(): void {
@@ -128,7 +128,7 @@ class FlowRelay {
     }
     const line = this.lineFor(outbound, to)
     path.line = line
-    path.waiting.drain((payload, where) => line.send(payload, bare(where)))
+    path.waiting.drain((payload, where, ttl) => line.send(payload, bare(where), ttl))
   }
 
   private lineFor(through: Outbound, to: Destination): Line {
@@ -181,11 +181,11 @@ class Line {
     void this.open()
   }
 
-  send(payload: Buffer, to: Destination): void {
+  send(payload: Buffer, to: Destination, ttl: number): void {
     this.use()
     if (this.isFailed) this.flow.reject(to, payload.length)
-    else if (this.outbound === null) this.waiting.add(payload, to)
-    else this.outbound.send(payload, to)
+    else if (this.outbound === null) this.waiting.add(payload, to, ttl)
+    else this.outbound.send(payload, to, ttl)
   }
 
   private use(): void {
@@ -226,7 +226,7 @@ class Line {
       if (performance.now() - openedAt < RETRY) this.fail(error ?? new Error('the association ended as soon as it was there'))
       else this.over = true
     })
-    this.waiting.drain((payload, to) => opened.send(payload, to))
+    this.waiting.drain((payload, to, ttl) => opened.send(payload, to, ttl))
   }
 
   private receive(payload: Buffer, from: Endpoint): void {

@@ -24,6 +24,7 @@ import {
   throwLater,
   type UdpFlow,
   UdpPort,
+  type Undelivered,
 } from '@tun/stack'
 import { type ConnectOptions, openConnection } from './active-open.js'
 import { isOfThisHost, localAddressError, type Matcher, matcher, type ServiceAddress } from './address-match.js'
@@ -126,6 +127,8 @@ export class TunInbound extends ReportingEmitter<TunInboundEvents> {
   private readonly announced = new WeakSet<TunFlow>()
   private drained: (() => void) | null = null
   private detachSignal = () => {}
+  /** Aborts when all is over. */
+  private readonly ending = new AbortController()
 
   /** Use createTunInbound. */
   constructor({ device, stack, names, dnsMatchers, dnsSocket, routed, watchUplink, warnings = [], signal }: TunInboundParts) {
@@ -145,6 +148,7 @@ export class TunInbound extends ReportingEmitter<TunInboundEvents> {
         datagram: d => this.datagram(d),
         flowEnded: flow => this.flowEnded(flow),
         echo: request => this.echo(request),
+        undelivered: report => this.undelivered(report),
       },
       nodeHost,
       {
@@ -371,6 +375,7 @@ export class TunInbound extends ReportingEmitter<TunInboundEvents> {
   private tearDown(): void {
     this.over = true
     this.driver.stop()
+    this.ending.abort(errnoError('ECONNABORTED', 'ping'))
     for (const flow of [...this.stack.udp.flows]) {
       this.stack.udp.flows.close(flow)
       this.flowEnded(flow)
@@ -488,7 +493,7 @@ export class TunInbound extends ReportingEmitter<TunInboundEvents> {
   private echo(e: Echo): void {
     if (this.closing !== null) return
     const found = this.names?.find(formatAddress(e.d0, e.d1, e.d2, e.d3))
-    const echo = new TunEcho(e, this.stack, this.driver, undefined)
+    const echo = new TunEcho(e, this.stack, this.driver, this.ending.signal)
     if (!(found instanceof Promise)) this.pinged(echo, found)
     else void found.then(named => this.over || this.pinged(echo, named))
   }
@@ -547,7 +552,7 @@ export class TunInbound extends ReportingEmitter<TunInboundEvents> {
         decide(this, 'flow', [flow], error => this.listenerFailed(error, flow))
       }
       if (flow.listenerCount('message') === 0) return datagram.reject()
-      decide(flow, 'message', [datagram.payload, destination], error => this.listenerFailed(error, flow))
+      decide(flow, 'message', [datagram.payload, destination, datagram.ttl], error => this.listenerFailed(error, flow))
     } else if (!decide(this, 'datagram', [datagram], error => this.listenerFailed(error, datagram))) datagram.reject()
   }
 
@@ -566,6 +571,12 @@ export class TunInbound extends ReportingEmitter<TunInboundEvents> {
       () => serve(datagram),
       error => this.listenerFailed(error, datagram),
     )
+  }
+
+  private undelivered({ flow: { user: flow }, from: [w0, w1, w2, w3, port], type, code }: Undelivered): void {
+    if (!(flow instanceof TunFlow) || flow.closed) return
+    const from = { address: formatAddress(w0, w1, w2, w3), port, family: flow.source.family }
+    decide(flow, 'undelivered', [from, { type, code }], error => this.listenerFailed(error, flow))
   }
 
   private flowEnded(flow: UdpFlow): void {

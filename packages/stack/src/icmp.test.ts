@@ -1,5 +1,6 @@
 import fc from 'fast-check'
 import { describe, expect, test } from 'vitest'
+import type { PathError } from './icmp.js'
 import type { Bytes } from './memory/slab.js'
 import type { StackOptions } from './options.js'
 import { DROP, HANDLED, PASS } from './stack.js'
@@ -40,19 +41,21 @@ interface Packet {
   ttl?: number
   proto?: number
   body?: number[]
-  /** IPv4: flags and offset. */
+  /** IPv4: flags and offset, and options, whose length is a multiple of 4. */
   fragment?: number
+  options?: number[]
 }
 
-function ip({ from, to = '192.0.2.9', ttl = 64, proto = 17, body = [], fragment = 0 }: Packet): Bytes {
+function ip({ from, to = '192.0.2.9', ttl = 64, proto = 17, body = [], fragment = 0, options = [] }: Packet): Bytes {
   const v6 = to.includes(':')
   const source = parseAddress(from ?? (v6 ? '2001:db8::1' : '10.0.0.1')) as number[]
   const destination = parseAddress(to) as number[]
-  const header = v6 ? 40 : 20
+  const header = v6 ? 40 : 20 + options.length
   const packet = new Uint8Array(header + body.length)
   const view = new DataView(packet.buffer)
+  packet.set(options, 20)
   packet.set(body, header)
-  packet[0] = v6 ? 0x60 : 0x45
+  packet[0] = v6 ? 0x60 : 0x45 + options.length / 4
   view.setUint16(v6 ? 4 : 2, v6 ? body.length : packet.length)
   packet[v6 ? 6 : 9] = proto
   packet[v6 ? 7 : 8] = ttl
@@ -174,6 +177,141 @@ describe('what nobody here speaks', () => {
     expect(t.out[0].length).toBe(576)
     t.give(ip({ to: '2001:db8::9', proto: 132, body: new Array(1400).fill(1) }))
     expect(t.out[0].length).toBe(1280)
+  })
+})
+
+describe('an IPv4 option whose length cannot be', () => {
+  const bad = [1, 7, 9, 4]
+  test('is a parameter problem that points at it, from the destination, with the packet (RFC 1122 §3.2.2.5)', () => {
+    const t = bench()
+    const packet = ip({ options: bad, body: udp })
+    expect(t.give(packet)).toEqual([expect.stringContaining('IP 192.0.2.9 > 10.0.0.1: ICMP type 12 code 0')])
+    expect(printHex(t.out[0], 24, 28)).toBe('16 00 00 00')
+    expect(t.out[0].slice(28)).toEqual(packet)
+    expect([t.stack.stats.drops.ipMalformed, t.stack.stats.drops.ipv6Extension]).toEqual([1, 0])
+  })
+  test('is not told of errors, later fragments, what went to many, or came from nobody; nor beyond the rate', () => {
+    const t = bench({ icmpErrorRate: 2, multicast: true })
+    expect(t.give(ip({ options: bad, proto: 1, body: [3, 1, 0, 0, 0, 0, 0, 0] }))).toEqual([])
+    expect(t.give(ip({ options: bad, body: udp, fragment: 1 }))).toEqual([])
+    expect(t.give(ip({ options: bad, body: udp, to: '224.0.0.251' }))).toEqual([])
+    expect(t.give(ip({ options: bad, body: udp, from: '127.0.0.1' }))).toEqual([])
+    expect([1, 2, 3, 4].flatMap(() => t.give(ip({ options: bad, body: udp })))).toHaveLength(2)
+    expect([t.stack.stats.icmpWithheld, t.stack.stats.drops.replyOverflow]).toEqual([3, 2])
+  })
+})
+
+describe('a datagram that never becomes whole', () => {
+  const first6 = [17, 0, 0, 1, 0, 0, 0, 9, ...udp.slice(0, 8)]
+  test('is "time exceeded" code 1 after a minute, from the destination, with the fragment that came first', () => {
+    const t = bench()
+    const first = ip({ body: udp.slice(0, 8), fragment: 0x2000, options: [1, 1, 1, 0] })
+    t.give(first)
+    const second = ip({ to: '2001:db8::9', proto: 44, body: first6 })
+    t.give(second)
+    t.clock.advance(59_999)
+    expect(t.out).toEqual([])
+    t.clock.advance(1)
+    expect(t.out.map(answer => printPacket(answer))).toEqual([
+      expect.stringContaining('IP 192.0.2.9 > 10.0.0.1: ICMP type 11 code 1'),
+      expect.stringContaining('IP6 2001:db8::9 > 2001:db8::1: ICMP6 type 3 code 1'),
+    ])
+    expect(t.out.map(answer => packetOk(answer))).toEqual([true, true])
+    expect(t.out[0].slice(28)).toEqual(first)
+    expect(t.out[1].slice(48)).toEqual(second)
+    expect(t.stack.stats.icmpErrors).toBe(2)
+  })
+  test('is not told without the first fragment (RFC 1122 §3.3.2, RFC 8200 §4.5), nor of an error', () => {
+    const t = bench()
+    t.give(ip({ body: udp.slice(0, 8), fragment: 0x2001 }))
+    t.give(ip({ proto: 1, body: [3, 1, 0, 0, 0, 0, 0, 0], fragment: 0x2000 }))
+    t.clock.advance(60_000)
+    expect(t.out).toEqual([])
+    expect([t.stack.stats.drops.reassembly, t.stack.stats.icmpWithheld]).toEqual([2, 1])
+  })
+})
+
+describe('what the path says of a packet that went on', () => {
+  const words = (text: string) => parseAddress(text) as [number, number, number, number]
+  const end = (text: string, port = 0) => [...words(text), port] as const
+  const pinged = (t: ReturnType<typeof bench>, error: Partial<PathError>, v6 = false, payload = new Uint8Array(2000).fill(7)) => {
+    t.out.length = 0
+    const [from, to] = v6 ? [end('2001:db8::1'), end('2001:db8::9')] : [end('10.0.0.1'), end('192.0.2.9')]
+    t.stack.icmp.echoFromPath({ type: 11, code: 0, mtu: 0, by: null, ...error }, !v6, from, to, 0x12340007, payload, t.clock.now)
+    t.endpoint.driver.wake()
+    t.clock.advance(0)
+    for (const answer of t.out) expect(packetOk(answer)).toBe(true)
+    return t.out.map(answer => printPacket(answer))
+  }
+  test('comes from who said it, with its hop limit, and quotes the ping as it was, as far as an error may', () => {
+    const t = bench()
+    expect(pinged(t, { by: words('203.0.113.7'), ttl: 61 })).toEqual([
+      expect.stringContaining('IP 203.0.113.7 > 10.0.0.1: ICMP type 11 code 0'),
+    ])
+    expect([t.out[0].length, t.out[0][8]]).toEqual([576, 61])
+    expect(printHex(t.out[0], 28 + 12, 28 + 30)).toBe('0a 00 00 01 c0 00 02 09 08 00 00 00 12 34 00 07 07 07')
+    expect(new DataView(t.out[0].buffer).getUint16(30)).toBe(2028)
+    expect(pinged(t, { type: 3, by: words('2001:db8:7::7') }, true)).toEqual([
+      expect.stringContaining('IP6 2001:db8:7::7 > 2001:db8::1: ICMP6 type 3 code 0'),
+    ])
+    expect([t.out[0].length, t.out[0][7]]).toEqual([1280, 64])
+    expect(printHex(t.out[0], 48 + 40, 48 + 50)).toBe('80 00 00 00 12 34 00 07 07 07')
+  })
+  test('comes from the gateway where this machine said it; "too big" has its MTU', () => {
+    const t = bench()
+    expect(pinged(t, { type: 3, code: 4, mtu: 1400 })[0]).toContain(`IP ${GATEWAY} > 10.0.0.1: ICMP type 3 code 4`)
+    expect(printHex(t.out[0], 24, 28)).toBe('00 00 05 78')
+    expect(pinged(t, { type: 2, mtu: 1400 }, true)[0]).toContain('IP6 fe80::1 > 2001:db8::1: ICMP6 type 2 code 0')
+    expect(printHex(t.out[0], 44, 48)).toBe('00 00 05 78')
+    pinged(t, { type: 11, mtu: 1400 })
+    expect(printHex(t.out[0], 24, 28)).toBe('00 00 00 00')
+  })
+  test('is nothing but unreachable, time exceeded and too big, and no more than the rate', () => {
+    const t = bench({ icmpErrorRate: 2 })
+    for (const type of [0, 5, 8, 12, 1, 2]) expect(pinged(t, { type })).toEqual([])
+    for (const type of [0, 4, 128, 129, 11, 137]) expect(pinged(t, { type }, true)).toEqual([])
+    expect(t.stack.stats.icmpWithheld).toBe(12)
+    expect([1, 2, 3].flatMap(() => pinged(t, {}))).toHaveLength(2)
+  })
+})
+
+describe('an error from the application about a datagram of ours', () => {
+  const words = (text: string) => parseAddress(text) as [number, number, number, number]
+  /** It quotes what went from 192.0.2.9:80 to the application's port 5000. */
+  const about = (type: number, code: number, port = 5000) => [
+    ...[type, code, 0, 0, 0, 0, 0, 0],
+    ...ip({ from: '192.0.2.9', to: '10.0.0.1', body: [0, 80, port >> 8, port & 255, 0, 9, 0, 0, 1] }).slice(0, 28),
+  ]
+  test('is told to its flow, which goes on (RFC 4787 REQ-12); without a flow, or of another kind, it is counted', () => {
+    const t = bench()
+    const told: string[] = []
+    t.endpoint.onundelivered = ({ flow, from, type, code }) => told.push(`${flow.srcPort} ${from[3] >>> 0} ${from[4]} ${type}/${code}`)
+    t.give(ip({ body: udp }))
+    t.give(ip({ proto: 1, body: about(3, 3) }))
+    expect(told).toEqual([`5000 ${words('192.0.2.9')[3] >>> 0} 80 3/3`])
+    t.give(ip({ proto: 1, body: about(3, 13) }))
+    expect([told.length, t.stack.udp.flows.size, t.stack.stats.icmp]).toEqual([2, 1, 2])
+    for (const body of [about(3, 3, 5001), about(3, 4), about(11, 0), about(3, 3).slice(0, 30)]) t.give(ip({ proto: 1, body }))
+    expect([told.length, t.stack.stats.drops.icmp]).toEqual([2, 4])
+  })
+  test('over IPv6 as well', () => {
+    const t = bench()
+    const told: number[] = []
+    t.endpoint.onundelivered = ({ flow, type, code }) => told.push(flow.srcPort, type, code)
+    t.give(ip({ to: '2001:db8::9', body: udp }))
+    const quoted = ip({ from: '2001:db8::9', to: '2001:db8::1', body: [0, 80, 0x13, 0x88, 0, 9, 0, 0, 1] })
+    t.give(ip({ to: '2001:db8::9', proto: 58, body: [1, 4, 0, 0, 0, 0, 0, 0, ...quoted] }))
+    expect(told).toEqual([5000, 1, 4])
+  })
+  test('no more than 512 a turn', () => {
+    const t = bench()
+    let told = 0
+    t.endpoint.onundelivered = () => told++
+    t.give(ip({ body: udp }))
+    for (let i = 0; i < 600; i++) t.endpoint.device.inject(ip({ proto: 1, body: about(3, 3) }))
+    t.clock.advance(0)
+    expect(told + t.stack.stats.drops.icmp).toBe(600)
+    expect(told).toBeGreaterThanOrEqual(512)
   })
 })
 

@@ -15,8 +15,11 @@ import {
   faultWord,
   ICMP_HEADER,
   isIcmpError,
+  isPathError,
   Offender,
-  problemWord,
+  pathErrorWord,
+  problemWords,
+  quotationOf,
   type Unreachable,
   writeUnreachable,
 } from './wire/icmp.js'
@@ -27,6 +30,19 @@ const MOST4 = 576
 const MOST6 = 1280
 /** Echo requests one turn hands over at most. */
 const MAX_ECHOES = 512
+
+/** What the path said of a packet that went on from here. */
+export interface PathError {
+  /** Of ICMP, or ICMPv6 for a packet of IPv6. */
+  readonly type: number
+  readonly code: number
+  /** Of "too big", else 0. */
+  readonly mtu: number
+  /** Who said so; null: the router that we are. */
+  readonly by: AddressWords | null
+  /** Hop limit it leaves with, if not as any other. */
+  readonly ttl?: number
+}
 
 /** An echo request: valid during the drain that hands it over. */
 export class Echo {
@@ -94,6 +110,15 @@ export class Icmp {
 
   /** The same about an echo request, whose words are `word`; `from` asked for `to`. */
   echoUnreachable(why: Unreachable, v4: boolean, from: End, to: End, word: number, length: number, now: Millis): void {
+    this.unreachable(why, this.echoOffender(v4, from, to, word, length), now)
+  }
+
+  /** The error `report` of the path about an echo request that went on from here; see `fromPath`. */
+  echoFromPath(report: PathError, v4: boolean, from: End, to: End, word: number, payload: Uint8Array, now: Millis): void {
+    this.fromPath(report, this.echoOffender(v4, from, to, word, payload.length), payload, now)
+  }
+
+  private echoOffender(v4: boolean, from: End, to: End, word: number, length: number): Offender {
     const p = this.offender
     p.v4 = v4
     p.proto = v4 ? PROTO_ICMP : PROTO_ICMPV6
@@ -103,7 +128,23 @@ export class Icmp {
     p.dstPort = 0
     p.word = word
     p.length = ICMP_HEADER + length
-    this.unreachable(why, p, now)
+    return p
+  }
+
+  /**
+   * Queues what a router on the way, or the destination, said of the packet `p`, in its name: what was sent on for somebody comes back to
+   * him, as RFC 5508 §4 has it of a NAT. Types that are no such error are dropped; over the rate it is dropped and counted.
+   */
+  fromPath({ type, code, mtu, by, ttl }: PathError, p: Offender, payload: Uint8Array, now: Millis): void {
+    const { v4 } = p
+    if (!isPathError(type, v4) || isGroup(p.d0, p.d1, p.d2, p.d3)) this.stats.icmpWithheld++
+    else if (this.mayTell(now)) {
+      const [w0, w1, w2, w3] = by ?? (v4 ? this.gateway4 : this.gateway6)
+      const word0 = (type << 24) | ((code & 255) << 16)
+      const quoted = quotationOf(p, payload, mostQuoted(v4))
+      const to: End = [p.s0, p.s1, p.s2, p.s3, 0]
+      if (this.message(v4, [w0, w1, w2, w3, 0], to, word0, pathErrorWord(type, code, mtu, v4), quoted, ttl)) this.stats.icmpErrors++
+    }
   }
 
   /** Queues an error about the packet in `ip`, with as much of it as an error may quote. A router's own error has the gateway's address. */
@@ -111,9 +152,10 @@ export class Icmp {
     this.tell(ip, slab, faultWord(fault, ip.v4), fault === 'protocol' && !ip.v4 ? ip.nextAt : 0, fault === 'ttl', now)
   }
 
-  /** ICMPv6 Parameter Problem, as `ip` has it. */
+  /** Parameter Problem, as `ip` has it. */
   problem(ip: IpPacket, slab: Slab, now: Millis): void {
-    this.tell(ip, slab, problemWord(ip.problemCode), ip.problemAt, false, now)
+    const [word0, word1] = problemWords(ip.problemCode, ip.problemAt, ip.v4)
+    this.tell(ip, slab, word0, word1, false, now)
   }
 
   private tell(ip: IpPacket, slab: Slab, word0: number, word1: number, asRouter: boolean, now: Millis): void {
@@ -123,8 +165,7 @@ export class Icmp {
     }
     if (!this.mayTell(now)) return
     const { v4, s0, s1, s2, s3, d0, d1, d2, d3, start, end } = ip
-    const most = v4 ? MOST4 - IPV4_HEADER - ICMP_HEADER : MOST6 - IPV6_HEADER - ICMP_HEADER
-    const quoted = slab.bytes.slice(start, Math.min(end, start + most))
+    const quoted = slab.bytes.slice(start, Math.min(end, start + mostQuoted(v4)))
     const gateway = v4 ? this.gateway4 : this.gateway6
     const from: End = asRouter ? [...gateway, 0] : [d0, d1, d2, d3, 0]
     if (this.message(v4, from, [s0, s1, s2, s3, 0], word0, word1, quoted)) this.stats.icmpErrors++
@@ -168,8 +209,8 @@ export class Icmp {
   }
 
   /** Answers an echo request; `word` is its identifier and sequence number. `payload` is the stack's from now on. False: too many wait. */
-  reply(v4: boolean, from: End, to: End, word: number, payload: Bytes): boolean {
-    return this.message(v4, from, to, echoReplyWord(v4), word, payload)
+  reply(v4: boolean, from: End, to: End, word: number, payload: Bytes, ttl?: number): boolean {
+    return this.message(v4, from, to, echoReplyWord(v4), word, payload, ttl)
   }
 
   /** Sends an echo request. False: too many wait. */
@@ -177,8 +218,8 @@ export class Icmp {
     return this.message(v4, from, to, echoRequestWord(v4), word, payload)
   }
 
-  private message(v4: boolean, from: End, to: End, word0: number, word1: number, payload: Bytes): boolean {
-    const taken = this.output.message(v4, v4 ? PROTO_ICMP : PROTO_ICMPV6, from, to, word0, word1, payload)
+  private message(v4: boolean, from: End, to: End, word0: number, word1: number, payload: Bytes, ttl?: number): boolean {
+    const taken = this.output.message(v4, v4 ? PROTO_ICMP : PROTO_ICMPV6, from, to, word0, word1, payload, ttl)
     if (!taken) this.stats.drops.icmpSend++
     return taken
   }
@@ -203,6 +244,9 @@ function mayBeAnswered(ip: IpPacket, slab: Slab): boolean {
   if (ip.proto !== (ip.v4 ? PROTO_ICMP : PROTO_ICMPV6)) return true
   return ip.payload < ip.end && !isIcmpError(slab.view.getUint8(ip.payload), ip.v4)
 }
+
+/** What is left for the packet in question. */
+const mostQuoted = (v4: boolean): number => (v4 ? MOST4 - IPV4_HEADER : MOST6 - IPV6_HEADER) - ICMP_HEADER
 
 const isGroup = (w0: number, w1: number, w2: number, w3: number): boolean => isMulticast(w0, w1, w2, w3) || isBroadcast(w0, w1, w2, w3)
 

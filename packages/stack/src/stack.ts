@@ -13,10 +13,10 @@ import { Stats } from './stats.js'
 import { TcpConnection } from './tcp/connection.js'
 import { Tcp } from './tcp/tcp.js'
 import type { UdpFlow } from './udp/flow.js'
-import { type Datagram, Udp } from './udp/udp.js'
+import { type Datagram, Udp, type Undelivered } from './udp/udp.js'
 import { type AddressWords, isBroadcast, isLinkLocal, isLoopback, isMapped, isMulticast, isUnspecified } from './wire/address.js'
 import { pseudoSum, sumBytes } from './wire/checksum.js'
-import { ICMP_HEADER, isEchoRequest, readTooBig, TooBig } from './wire/icmp.js'
+import { ICMP_HEADER, isEchoRequest, isTooBig, isUnreachable, Reported, readReported } from './wire/icmp.js'
 import {
   IP_BAD_CHECKSUM,
   IP_BAD_EXTENSION,
@@ -52,6 +52,8 @@ export interface StackEvents {
   datagram(datagram: Datagram): void
   /** A flow ended: idle, evicted or closed. */
   flowEnded(flow: UdpFlow): void
+  /** The application's side says that a datagram to this flow reached nobody. Valid during the call. */
+  undelivered?(report: Undelivered): void
   /** An echo request to an address that is not `local`. Its bytes are borrowed for the call. Left out: refused as prohibited. */
   echo?(request: Echo): void
 }
@@ -82,7 +84,7 @@ export class Stack {
   private readonly ip = new IpPacket()
   private readonly seg = new Segment()
   private readonly datagram = new UdpHeader()
-  private readonly tooBig = new TooBig()
+  private readonly reported = new Reported()
 
   constructor(options: StackOptions, env: StackEnvironment) {
     this.options = { ...DEFAULTS, ...options }
@@ -182,7 +184,7 @@ export class Stack {
     if (status === IP_BAD_CHECKSUM) drops.ipChecksum++
     else if (status === IP_MARTIAN) drops.martian++
     else if (status === IP_SOURCE_ROUTE) drops.sourceRoute++
-    else if (status === IP_BAD_EXTENSION || status === IP_PROBLEM) drops.ipv6Extension++
+    else if (status === IP_BAD_EXTENSION || (status === IP_PROBLEM && !this.ip.v4)) drops.ipv6Extension++
     else drops.ipMalformed++
   }
 
@@ -236,9 +238,9 @@ export class Stack {
     this.udp.input(ip, udp, slab, uso ? gsoSize : 0, now)
   }
 
-  /** Echo requests: answered where they have arrived, else handed over. Of the errors a path's MTU is heeded, the rest is counted. */
+  /** Echo requests: answered where they have arrived, else handed over. Errors about packets of ours: heeded, or counted. */
   private icmpPacket(slab: Slab, flags: number): void {
-    const { ip, stats, tooBig } = this
+    const { ip, stats, reported } = this
     const { v4, d0, d1, d2, d3 } = ip
     if (ip.end - ip.payload < ICMP_HEADER) stats.drops.icmpMalformed++
     else if (!this.checksumGood(slab, flags, ip.proto)) stats.drops.icmpChecksum++
@@ -249,8 +251,14 @@ export class Stack {
         return
       }
       stats.icmp++
-    } else if (readTooBig(slab.view, ip.payload, ip.end, v4, tooBig) && this.tcp.tooBig(tooBig)) stats.icmp++
+    } else if (readReported(slab.view, ip.payload, ip.end, v4, reported) && this.heed(reported, v4)) stats.icmp++
     else stats.drops.icmp++
+  }
+
+  /** A path's MTU matters to TCP; that nobody takes a datagram is told to its flow. False: neither. */
+  private heed(reported: Reported, v4: boolean): boolean {
+    if (reported.proto === PROTO_TCP) return isTooBig(reported, v4) && this.tcp.tooBig(reported)
+    return isUnreachable(reported, v4) && this.udp.undelivered(reported)
   }
 
   private answerEcho(slab: Slab): void {
@@ -274,7 +282,11 @@ export class Stack {
     this.tcp.now = now
     for (let item = this.heap.takeDue(now); item !== undefined; item = this.heap.takeDue(now)) item.wake(now)
     this.tcp.timeWait.expire(now)
-    this.reassembly.expire(now)
+    this.reassembly.expire(now, first => this.neverWhole(first, now))
+  }
+
+  private neverWhole(first: Slab, now: Millis): void {
+    if (readIp(first.view, 0, first.bytes.length, true, this.ip) === IP_OK) this.icmp.about('reassembly', this.ip, first, now)
   }
 
   /** Fills `tx` with what is due. True: more is waiting, write this and call again. */
@@ -338,6 +350,7 @@ export class Stack {
     queue.length = 0
     this.udp.drain(
       d => events.datagram(d),
+      report => events.undelivered?.(report),
       flow => events.flowEnded(flow),
     )
     this.icmp.drain(request => {

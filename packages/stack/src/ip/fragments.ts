@@ -24,6 +24,8 @@ export interface Fragmented {
   readonly word0: number
   readonly word1: number
   readonly payload: Bytes
+  /** Hop limit. */
+  readonly ttl: number
 }
 
 const FRAGMENT_HEADER = 8
@@ -68,7 +70,7 @@ function writeIpv4Fragment(
   more: boolean,
   identification: number,
 ): number {
-  writeIpv4(view, at, IPV4_HEADER + length, out.proto, out.from[3], out.to[3])
+  writeIpv4(view, at, IPV4_HEADER + length, out.proto, out.from[3], out.to[3], out.ttl)
   view.setUint16(at + 4, identification & 0xffff)
   view.setUint16(at + 6, (more ? 0x2000 : 0) | (offset >> 3))
   view.setUint16(at + 10, 0)
@@ -79,13 +81,13 @@ function writeIpv4Fragment(
 function writeIpv6Fragment(
   view: DataView,
   at: number,
-  { proto, from, to }: Fragmented,
+  { proto, from, to, ttl }: Fragmented,
   offset: number,
   length: number,
   more: boolean,
   identification: number,
 ): number {
-  writeIpv6(view, at, FRAGMENT_HEADER + length, FRAGMENT, from[0], from[1], from[2], from[3], to[0], to[1], to[2], to[3])
+  writeIpv6(view, at, FRAGMENT_HEADER + length, FRAGMENT, from[0], from[1], from[2], from[3], to[0], to[1], to[2], to[3], ttl)
   const fragment = at + IPV6_HEADER
   view.setUint16(fragment, proto << 8)
   view.setUint16(fragment + 2, offset | (more ? 1 : 0))

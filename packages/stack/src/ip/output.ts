@@ -23,6 +23,8 @@ const WHOLE = -1
 /** An empty one is not free either. */
 const OVERHEAD = 64
 const INLINE = 512
+/** Of all that does not say otherwise. */
+const TTL = 64
 /** Of a whole packet, so much goes where headers go. */
 const WHOLE_HEAD = 40
 /** What a sender may hold of the budget; so may all ICMP messages together, and all whole packets. */
@@ -53,17 +55,27 @@ export class Output {
 
   /** False: the budget is spent, or `sender`'s share (null: it has no share of its own). `payload` is the stack's from now on. */
   udp(v4: boolean, from: End, to: End, payload: Bytes, sender: Sender | null): boolean {
-    return this.add({ v4, proto: PROTO_UDP, from, to, word0: 0, word1: 0, payload, sender: sender ?? { waiting: 0 } })
+    return this.add({ v4, proto: PROTO_UDP, from, to, word0: 0, word1: 0, payload, ttl: TTL, sender: sender ?? { waiting: 0 } })
   }
 
   /** An ICMP message: `word0` is type and code, the checksum is filled in. */
-  message(v4: boolean, proto: number, from: End, to: End, word0: number, word1: number, payload: Bytes): boolean {
-    return this.add({ v4, proto, from, to, word0, word1, payload, sender: this.icmp })
+  message(v4: boolean, proto: number, from: End, to: End, word0: number, word1: number, payload: Bytes, ttl = TTL): boolean {
+    return this.add({ v4, proto, from, to, word0, word1, payload, ttl, sender: this.icmp })
   }
 
   /** A packet as it stands. */
   packet(packet: Bytes): boolean {
-    return this.add({ v4: true, proto: WHOLE, from: NOWHERE, to: NOWHERE, word0: 0, word1: 0, payload: packet, sender: this.whole })
+    return this.add({
+      v4: true,
+      proto: WHOLE,
+      from: NOWHERE,
+      to: NOWHERE,
+      word0: 0,
+      word1: 0,
+      payload: packet,
+      ttl: TTL,
+      sender: this.whole,
+    })
   }
 
   private add(out: Waiting): boolean {
@@ -119,13 +131,13 @@ export class Output {
 }
 
 function emitDatagram(tx: PacketBatch, out: Fragmented): void {
-  const { v4, proto, from, to, payload } = out
+  const { v4, proto, from, to, payload, ttl } = out
   const view = tx.slab.view
   const at = tx.beginRow()
   const ipBytes = v4 ? IPV4_HEADER : IPV6_HEADER
   const length = TRANSPORT_HEADER + payload.length
-  if (v4) writeIpv4(view, at, ipBytes + length, proto, from[3], to[3])
-  else writeIpv6(view, at, length, proto, from[0], from[1], from[2], from[3], to[0], to[1], to[2], to[3])
+  if (v4) writeIpv4(view, at, ipBytes + length, proto, from[3], to[3], ttl)
+  else writeIpv6(view, at, length, proto, from[0], from[1], from[2], from[3], to[0], to[1], to[2], to[3], ttl)
   const behind = at + ipBytes
   const field = writeTransportHeader(view, behind, out)
   view.setUint16(behind + field, pseudoSumOf(out))

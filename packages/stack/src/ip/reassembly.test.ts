@@ -26,16 +26,20 @@ class Bench {
   readonly reassembly = new Reassembly(this.stats, 1, 2)
   private readonly ip = new IpPacket()
   now = 2 ** 31 - 30_000
+  /** First fragments of what was given up. */
+  readonly told: Uint8Array[] = []
 
   /** The payload that `piece` completes, or null. */
   take(piece: Piece): Uint8Array | null {
     const { ip } = this
     const slab = new Slab(piece.bytes.length + 100)
+    slab.bytes.fill(0xee, 80, 100)
     slab.bytes.set(piece.bytes, 100)
     Object.assign(ip, new IpPacket(), {
       v4: piece.v4 ?? true,
       proto: piece.proto ?? PROTO_UDP,
       ttl: 60,
+      start: 80,
       payload: 100,
       end: 100 + piece.bytes.length,
       ...(piece.v4 === false ? { s0: 0x20010db8, d0: 0x20010db8 } : { s2: 0xffff, d2: 0xffff }),
@@ -51,6 +55,10 @@ class Bench {
     const status = readIp(whole.view, 0, whole.bytes.length, false, ip)
     expect([status, ip.fragment, ip.v4, ip.end]).toEqual([IP_OK, false, piece.v4 ?? true, whole.bytes.length])
     return whole.bytes.slice(ip.payload)
+  }
+
+  expire(): void {
+    this.reassembly.expire(this.now, first => this.told.push(first.bytes))
   }
 
   /** The transport protocol of the last whole. */
@@ -94,7 +102,7 @@ describe('RFC 815, RFC 8200 §4.5', () => {
       expect(t.piece(a, b, more)).toBe(null)
     }
     t.now += 60_000
-    t.reassembly.expire(t.now)
+    t.expire()
     t.piece(0, 8, true)
     expect(t.piece(8, 9, false)).toEqual(text(0, 9)) // its time over, the identification is free again
   })
@@ -166,9 +174,9 @@ describe('RFC 815, RFC 8200 §4.5', () => {
     t.now += 1000
     t.piece(0, 8, true, { id: 2 })
     t.now += 58_999
-    t.reassembly.expire(t.now)
+    t.expire()
     t.now += 1
-    t.reassembly.expire(t.now)
+    t.expire()
     expect(t.piece(8, 12, false, { id: 1 })).toBe(null)
     expect(t.piece(8, 12, false, { id: 2 })).toEqual(text(0, 12))
   })
@@ -215,13 +223,25 @@ describe('bounds', () => {
     expect(many.stats.drops.reassembly).toBe(1)
     expect(many.piece(8, 12, false, { source: 5000 })).toBe(null)
   })
+  test('who is told of a timeout is told the first fragment, headers and all; not without one, not of an overlap, not for want of room', () => {
+    const t = new Bench()
+    t.piece(0, 1400, true, { id: 1 })
+    t.piece(8, 16, true, { id: 2 })
+    t.piece(0, 16, true, { id: 3 })
+    t.piece(8, 24, true, { id: 3 })
+    t.now += 60_000
+    t.expire()
+    expect(t.told).toEqual([Uint8Array.from([...new Array(20).fill(0xee), ...text(0, 1280)])])
+    for (let i = 0; i < 1300; i++) t.piece(0, 8, true, { id: i, source: i })
+    expect(t.told).toHaveLength(1)
+  })
   test('what is given up gives everything back', () => {
     const t = new Bench()
     for (let source = 0; source < 30; source++) flood(t, source, 5, 20, 96)
     t.piece(8, 16, true, { source: 3, id: 1 })
     t.piece(0, 24, true, { source: 3, id: 1 }) // poisoned
     t.now += 60_000
-    t.reassembly.expire(t.now)
+    t.expire()
     const { held, sources } = t.reassembly as unknown as { held: number; sources: { size: number } }
     expect([held, sources.size, t.reassembly.nextExpiry]).toEqual([0, 0, Infinity])
   })

@@ -1,5 +1,5 @@
 // Owns: putting fragments together again, IPv4 and IPv6, whoever they are for. Bounded in bytes, datagrams, fragments and time.
-// Read first: RFC 791 §3.2, RFC 815, RFC 1122 §3.3.2; RFC 8200 §4.5, RFC 5722 (an overlap discards the whole), RFC 1858 (why).
+// Read first: RFC 791 §3.2, RFC 815, RFC 1122 §3.3.2 (whom a timeout is told); RFC 8200 §4.5, RFC 5722 (an overlap discards the whole), RFC 1858 (why).
 
 import { FlowTable, KEY_WORDS } from '../memory/flow-table.js'
 import { type Millis, Slab } from '../memory/slab.js'
@@ -17,6 +17,8 @@ const OVERHEAD = 256
 /** 65,535 bytes in the smallest fragments anybody has a reason to send (IPv4's minimum MTU of 68 leaves 48 bytes). */
 const MAX_FRAGMENTS = 1366
 const MAX_TOTAL = 65_535
+/** Of its payload, more than any ICMP error has room for. */
+const QUOTED = 1280
 
 interface Fragment {
   offset: number
@@ -44,6 +46,8 @@ class Partial {
   total = -1
   /** Of the first fragment: RFC 8200 §4.5 has the next header from there. */
   proto = -1
+  /** The headers of the first fragment, as they came, for whoever is told that the rest never did. */
+  header: Uint8Array<ArrayBuffer> | null = null
   /** It overlapped or contradicted itself: what else comes of it is dropped until its time is over. */
   poisoned = false
 
@@ -76,8 +80,14 @@ export class Reassembly {
     if (length === 0 || end > MAX_TOTAL - (ip.v4 ? IPV4_HEADER : 0) || (ip.moreFragments && length % 8 !== 0)) return this.refuse()
     const partial = this.find(ip, now)
     if (partial === null || partial.poisoned) return this.refuse()
-    if (!this.makeRoom(partial, length + OVERHEAD)) return this.refuse()
-    if (ip.fragmentOffset === 0 && partial.proto < 0) partial.proto = ip.proto
+    const first = ip.fragmentOffset === 0 && partial.header === null
+    const headers = first ? ip.payload - ip.start : 0
+    if (!this.makeRoom(partial, length + headers + OVERHEAD)) return this.refuse()
+    if (first) {
+      partial.proto = ip.proto
+      partial.header = slab.bytes.slice(ip.start, ip.payload)
+      this.charge(partial, headers)
+    }
     const whole = this.insert(partial, ip.fragmentOffset, end, !ip.moreFragments, slab, ip.payload)
     if (!whole) return null
     const packet = assemble(partial, ip)
@@ -95,11 +105,14 @@ export class Reassembly {
     return Infinity
   }
 
-  expire(now: Millis): void {
+  /** `told` gets the first fragment, where it has come, of each datagram whose time is over: RFC 1122 §3.3.2, RFC 8200 §4.5. */
+  expire(now: Millis, told: (first: Slab) => void): void {
     for (const partial of this.queue) {
       if (partial.expires > now) return
       this.stats.drops.reassembly++
       this.drop(partial)
+      const first = firstFragment(partial)
+      if (first !== null) told(first)
     }
   }
 
@@ -198,7 +211,8 @@ export class Reassembly {
     this.stats.drops.reassembly++
     this.charge(partial, OVERHEAD - partial.held)
     partial.bytes = 0
-    this.lose(partial)
+    this.lose(partial) // RFC 5722 §4: silently
+    partial.header = null
     partial.poisoned = true
   }
 
@@ -215,12 +229,22 @@ export class Reassembly {
   }
 }
 
+/** As it came, but for what lies beyond all that an error may quote. */
+function firstFragment({ header, fragments }: Partial): Slab | null {
+  if (header === null || fragments.length === 0) return null
+  const payload = fragments[0].bytes.subarray(0, QUOTED)
+  const first = new Slab(header.length + payload.length)
+  first.bytes.set(header)
+  first.bytes.set(payload, header.length)
+  return first
+}
+
 /** A packet as if it had never been cut: a plain header and all the payload. Options are not kept, nobody here looks at them. */
 function assemble(partial: Partial, ip: IpPacket): Slab {
   const headers = ip.v4 ? IPV4_HEADER : IPV6_HEADER
   const whole = new Slab(headers + partial.total)
   if (ip.v4) writeIpv4(whole.view, 0, headers + partial.total, partial.proto, ip.s3, ip.d3, ip.ttl)
-  else writeIpv6(whole.view, 0, partial.total, partial.proto, ip.s0, ip.s1, ip.s2, ip.s3, ip.d0, ip.d1, ip.d2, ip.d3)
+  else writeIpv6(whole.view, 0, partial.total, partial.proto, ip.s0, ip.s1, ip.s2, ip.s3, ip.d0, ip.d1, ip.d2, ip.d3, ip.ttl)
   for (const { offset, bytes } of partial.fragments) whole.bytes.set(bytes, headers + offset)
   return whole
 }

@@ -312,6 +312,7 @@ const guardedEvents = (events: StackEvents, host: Host): StackEvents => ({
   tcp: guard(host, (connection, bits) => events.tcp(connection, bits)),
   datagram: guard(host, datagram => events.datagram(datagram)),
   flowEnded: guard(host, flow => events.flowEnded(flow)),
+  undelivered: guard(host, report => events.undelivered?.(report)),
   ...(events.echo && { echo: guard(host, request => events.echo?.(request)) }),
 })
 

@@ -7,6 +7,7 @@ import type { Stack } from '../stack.js'
 import { formatAddress } from '../wire/address.js'
 import type { Unreachable } from '../wire/icmp.js'
 import type { Driver } from './driver.js'
+import { type PathReport, pathErrorOf, reportOf } from './path-report.js'
 
 /** What an echo may be told: as for a connection. */
 export type EchoRefusal = 'host-unreachable' | 'net-unreachable' | 'prohibited'
@@ -26,17 +27,25 @@ const BY_CODE: Record<string, EchoRefusal | undefined> = {
   ENETDOWN: 'net-unreachable',
   EACCES: 'prohibited',
   EPERM: 'prohibited',
+  // This process may not ping, or cannot.
+  ERR_TUN_PERMISSION: 'prohibited',
+  ERR_TUN_UNSUPPORTED_PLATFORM: 'prohibited',
+  ERR_TUN_NATIVE_UNAVAILABLE: 'prohibited',
 }
 
 interface Host {
   address: string
   family: 4 | 6
-  /** The name behind a fake IP. */
+  /** The name behind the address, which is fake unless `real` is set: see Destination. */
   host?: string
+  real?: true
 }
 
-/** Asks the target on the application's behalf: true or the payload that came back, if it answered; false if it did not. */
-export type EchoCarrier = (echo: TunEcho) => boolean | Uint8Array | Promise<boolean | Uint8Array>
+/** True or the payload that came back, perhaps with the hop limit it came with, if the target answered; false if it did not. */
+export type EchoAnswer = boolean | Uint8Array | { payload: Uint8Array; ttl: number }
+
+/** Asks the target on the application's behalf. What it throws may bring a `report` of the path with it (`PathReport`), or a `code`. */
+export type EchoCarrier = (echo: TunEcho) => EchoAnswer | Promise<EchoAnswer>
 
 export class TunEcho {
   readonly source: Host
@@ -47,6 +56,8 @@ export class TunEcho {
   readonly ttl: number
   /** Yours to keep. */
   readonly payload: Buffer
+  /** Aborts when the inbound closes: nobody waits for an answer any more. */
+  readonly signal: AbortSignal
   /** It was answered, refused or ignored, or what it was forwarded to has come back. */
   decided = false
   private forwarding = false
@@ -57,16 +68,16 @@ export class TunEcho {
   private readonly to: End
   private readonly word: number
 
-  constructor(e: Echo, stack: Stack, driver: Driver, host: string | undefined) {
+  constructor(e: Echo, stack: Stack, driver: Driver, signal: AbortSignal) {
     this.stack = stack
     this.driver = driver
+    this.signal = signal
     this.v4 = e.v4
     this.from = [e.s0, e.s1, e.s2, e.s3, 0]
     this.to = [e.d0, e.d1, e.d2, e.d3, 0]
     this.word = e.word
     this.source = { address: formatAddress(e.s0, e.s1, e.s2, e.s3), family: e.v4 ? 4 : 6 }
     this.destination = { address: formatAddress(e.d0, e.d1, e.d2, e.d3), family: e.v4 ? 4 : 6 }
-    if (host !== undefined) this.destination.host = host
     this.id = e.word >>> 16
     this.sequence = e.word & 0xffff
     this.ttl = e.ttl
@@ -74,12 +85,15 @@ export class TunEcho {
     if (e.slab !== null) this.payload.set(e.slab.bytes.subarray(e.start, e.end))
   }
 
-  /** Answers in the target's name, by default with what was sent. False: not sent, too much waits, or it was decided before. */
-  reply(payload: Uint8Array = this.payload): boolean {
+  /**
+   * Answers in the target's name, by default with what was sent; `ttl` is the answer's hop limit. False: not sent, too much waits, or it was
+   * decided before. @throws RangeError ERR_TUN_DATAGRAM_SIZE
+   */
+  reply(payload: Uint8Array = this.payload, ttl = DEFAULT_TTL): boolean {
     if (!this.decide()) return false
     if (payload.length > MAX_PAYLOAD)
       throw Object.assign(new RangeError(`an echo holds ${MAX_PAYLOAD} bytes, not ${payload.length}`), { code: 'ERR_TUN_DATAGRAM_SIZE' })
-    const sent = this.stack.icmp.reply(this.v4, this.to, this.from, this.word, new Uint8Array(payload))
+    const sent = this.stack.icmp.reply(this.v4, this.to, this.from, this.word, new Uint8Array(payload), hopLimit(ttl))
     this.driver.wake()
     return sent
   }
@@ -92,28 +106,42 @@ export class TunEcho {
     this.driver.wake()
   }
 
+  /** Tells the application what the path told of its ping, in the name of who did. */
+  report(report: PathReport): void {
+    if (!this.decide()) return
+    const { v4, from, to, word, payload } = this
+    this.stack.icmp.echoFromPath(pathErrorOf(report, v4), v4, from, to, word, payload, this.driver.now())
+    this.driver.wake()
+  }
+
   /** Silence, as from a host that is not there. */
   ignore(): void {
     this.decide()
   }
 
   /**
-   * Lets `carry` ask the target, and passes on what it finds: an answer, silence, or by the `code` of what it throws that there is no way.
-   * Resolves when the application was told; never rejects.
+   * Lets `carry` ask the target, and passes on what it finds: an answer, silence, what the path reported, or by the `code` of what it throws
+   * that there is no way. Resolves when the application was told, with what was thrown, for a log; never rejects.
    */
-  async forward(carry: EchoCarrier): Promise<void> {
-    if (this.decided || this.forwarding) return
+  async forward(carry: EchoCarrier): Promise<unknown> {
+    if (this.decided || this.forwarding) return undefined
     this.forwarding = true
     try {
       const answer = await carry(this)
       this.forwarding = false
       if (answer === false) this.ignore()
-      else this.reply(answer === true ? undefined : answer)
+      else if (answer === true) this.reply()
+      else if (answer instanceof Uint8Array) this.reply(answer)
+      else this.reply(answer.payload, answer.ttl)
+      return undefined
     } catch (error) {
       this.forwarding = false
+      const report = reportOf(error)
       const why = BY_CODE[(error as NodeJS.ErrnoException | null)?.code ?? '']
-      if (why === undefined) this.ignore()
+      if (report !== undefined) this.report(report)
+      else if (why === undefined) this.ignore()
       else this.unreachable(why)
+      return error
     }
   }
 
@@ -123,6 +151,10 @@ export class TunEcho {
     return true
   }
 }
+
+/** Of everything that leaves. */
+const DEFAULT_TTL = 64
+const hopLimit = (ttl: number): number => (ttl >= 1 && ttl <= 255 ? ttl | 0 : DEFAULT_TTL)
 
 /** RFC 791: 65,535 − 20 − 8; the same bound for IPv6. */
 const MAX_PAYLOAD = 65_507

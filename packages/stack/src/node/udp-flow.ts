@@ -2,6 +2,7 @@
 
 import { Buffer } from 'node:buffer'
 import { EventEmitter } from 'eventemitter3'
+import type { PathError } from '../icmp.js'
 import type { End } from '../ip/fragments.js'
 import type { Stack } from '../stack.js'
 import type { UdpFlow } from '../udp/flow.js'
@@ -9,10 +10,17 @@ import { type Datagram, MAX_DATAGRAM } from '../udp/udp.js'
 import { formatAddress, isBroadcast, isLoopback, isMapped, isMulticast, isUnspecified, parseAddress } from '../wire/address.js'
 import type { Driver } from './driver.js'
 import type { Destination, Endpoint } from './net-surface.js'
+import { type PathReport, pathErrorOf } from './path-report.js'
 
 interface FlowEvents {
-  /** A datagram of the flow's source. The payload is yours. */
-  message: (payload: Buffer, to: Destination) => void
+  /** A datagram of the flow's source, and the hop limit it came with. The payload is yours. */
+  message: (payload: Buffer, to: Destination, ttl: number) => void
+  /**
+   * The application's kernel, or a router before it, says that something sent to the flow's source as if from `from` reached nobody: its socket
+   * is closed, or connected to somebody else. One connected to `from` alone is the only one it can tell; so this is no reason to end the
+   * flow, and RFC 4787 REQ-12 forbids it. Type and code are those of ICMP or ICMPv6.
+   */
+  undelivered: (from: Endpoint, why: { type: number; code: number }) => void
   /** Idle, evicted by a newer flow, or closed. */
   close: () => void
 }
@@ -54,6 +62,16 @@ export class TunFlow extends EventEmitter<FlowEvents> {
     this.port.reject(flow.v4, [flow.s0, flow.s1, flow.s2, flow.s3, flow.srcPort], [...words, to.port], length)
   }
 
+  /**
+   * Tells the source what the path told of a datagram it sent `to`, in the name of who did; `payload` is what the error quoted of it, or all
+   * of it. That the destination itself has a closed port is `reject`.
+   */
+  report(to: { address: string; port: number }, report: PathReport, payload: Uint8Array): void {
+    const words = parseAddress(to.address)
+    if (this.closed || words === null) return
+    this.port.report(this.flow, pathErrorOf(report, this.flow.v4), [...words, to.port], payload)
+  }
+
   /** It is in use: the idle time begins anew. */
   touch(): void {
     this.port.touch(this.flow)
@@ -77,6 +95,8 @@ export class TunDatagram {
   readonly destination: Destination
   /** Yours to keep. */
   readonly payload: Buffer
+  /** The hop limit it came with. */
+  readonly ttl: number
   /** null for services (`listenDatagrams`, DNS): they make no flow. */
   readonly flow: TunFlow | null
   private readonly port: UdpPort
@@ -96,6 +116,7 @@ export class TunDatagram {
     this.destination = { address: formatAddress(d.d0, d.d1, d.d2, d.d3), port: d.dstPort, family: d.v4 ? 4 : 6 }
     if (host !== undefined) this.destination.host = host
     this.payload = payloadOf(d)
+    this.ttl = d.ttl
   }
 
   /**
@@ -146,6 +167,11 @@ export class UdpPort {
 
   reject(v4: boolean, from: End, to: End, length: number, why: 'port' | 'host' = 'port'): void {
     this.stack.udp.reject(v4, from, to, length, this.driver.now(), why)
+    this.driver.wake()
+  }
+
+  report(flow: UdpFlow, error: PathError, to: End, payload: Uint8Array): void {
+    this.stack.udp.fromPath(flow, error, to, payload, this.driver.now())
     this.driver.wake()
   }
 

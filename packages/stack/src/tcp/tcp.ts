@@ -9,7 +9,7 @@ import type { Millis, Slab, SlabPool } from '../memory/slab.js'
 import { RCV_WND_SHIFT, type StackOptions } from '../options.js'
 import type { Replies } from '../replies.js'
 import type { Stats } from '../stats.js'
-import { Offender, type TooBig } from '../wire/icmp.js'
+import { Offender, type Reported } from '../wire/icmp.js'
 import { IPV4_HEADER, IPV6_HEADER, type IpPacket } from '../wire/ip.js'
 import { ACK, FIN, RST, type Segment, SYN, segLen, TCP_HEADER } from '../wire/tcp.js'
 import { arrives } from './arrives.js'
@@ -103,7 +103,7 @@ export class Tcp {
   }
 
   /** A router could not pass a segment on. True: it was one of ours, and is heeded. */
-  tooBig(p: TooBig): boolean {
+  tooBig(p: Reported): boolean {
     this.flows.setKey(p.d0, p.d1, p.d2, p.d3, p.s0, p.s1, p.s2, p.s3, p.dstPort, p.srcPort)
     const c = this.flows.find()
     return c !== undefined && takePathMtu(c, p.mtu, p.seq)

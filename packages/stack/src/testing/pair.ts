@@ -9,7 +9,7 @@ import { Stack } from '../stack.js'
 import type { TcpConnection } from '../tcp/connection.js'
 import { CONNECTED, ENDED, GONE_EVENT, READABLE, REQUEST, WRITABLE } from '../tcp/states.js'
 import type { UdpFlow } from '../udp/flow.js'
-import type { Datagram } from '../udp/udp.js'
+import type { Datagram, Undelivered } from '../udp/udp.js'
 import { type AddressWords, parseAddress } from '../wire/address.js'
 import { Link, type LinkOptions } from './link.js'
 import { connectDevices, MemoryDevice, type MemoryDeviceOptions } from './memory-device.js'
@@ -132,6 +132,7 @@ export class Endpoint {
   onrequest: (stream: TestStream) => void = stream => stream.connection.accept()
   ondatagram: (datagram: Datagram) => void = () => {}
   onflowended: (flow: UdpFlow) => void = () => {}
+  onundelivered: (report: Undelivered) => void = () => {}
   /** Pings to what is not served here; the default refuses them. */
   onecho: (echo: Echo) => void = echo => this.stack.refuseEcho(echo)
   /** Connections that came in, in order. */
@@ -154,6 +155,7 @@ export class Endpoint {
         datagram: datagram => this.ondatagram(datagram),
         flowEnded: flow => this.onflowended(flow),
         echo: echo => this.onecho(echo),
+        undelivered: report => this.onundelivered(report),
       },
       virtualHost(clock, fn => this.gate(fn)),
       { lost: status => (this.lost = status), down: () => {}, up: () => {}, resumed: () => {} },

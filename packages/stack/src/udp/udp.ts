@@ -1,20 +1,22 @@
 // Owns: the UDP layer of one stack: datagrams in (queued until the turn's drain, bounded), datagrams out (to ip/output.ts), rejections.
 // Read first: RFC 768; flow.ts for whose they are.
 
-import type { Icmp } from '../icmp.js'
+import type { Icmp, PathError } from '../icmp.js'
 import type { End } from '../ip/fragments.js'
 import type { Output } from '../ip/output.js'
 import type { DeadlineHeap, Wakeable } from '../memory/deadline-heap.js'
 import type { Bytes, Millis, Slab } from '../memory/slab.js'
 import type { StackOptions } from '../options.js'
 import type { Stats } from '../stats.js'
-import { Offender, type Unreachable } from '../wire/icmp.js'
+import { Offender, type Reported, type Unreachable } from '../wire/icmp.js'
 import { type IpPacket, PROTO_UDP } from '../wire/ip.js'
 import { UDP_HEADER, type UdpHeader } from '../wire/udp.js'
 import { type UdpFlow, UdpFlows } from './flow.js'
 
 /** Datagrams one turn hands over at most; what a batch budget can bring, USO included. */
 const MAX_QUEUED = 4096
+/** ICMP errors about our datagrams that one turn hands over at most. */
+const MAX_UNDELIVERED = 512
 /** RFC 768 over IPv4: 65,535 − 20 − 8; the same bound for IPv6, whose own is 20 higher. */
 export const MAX_DATAGRAM = 65_507
 
@@ -33,10 +35,20 @@ export class Datagram {
   d2 = 0
   d3 = 0
   dstPort = 0
+  /** The hop limit it came with. */
+  ttl = 0
   /** Its payload: bytes[start, end), borrowed. */
   slab: Slab | null = null
   start = 0
   end = 0
+}
+
+/** What ICMP said of a datagram to `flow`, of which it quotes where it seemed to come from. */
+export interface Undelivered {
+  readonly flow: UdpFlow
+  readonly from: End
+  readonly type: number
+  readonly code: number
 }
 
 export class Udp {
@@ -48,6 +60,7 @@ export class Udp {
   private readonly served = new Map<number, ((d0: number, d1: number, d2: number, d3: number) => boolean)[]>()
   private readonly queue: Datagram[] = []
   private queued = 0
+  private readonly reports: Undelivered[] = []
   private readonly output: Output
 
   constructor(
@@ -112,14 +125,23 @@ export class Udp {
     d.d2 = ip.d2
     d.d3 = ip.d3
     d.dstPort = udp.dstPort
+    d.ttl = ip.ttl
     slab.retain()
     d.slab = slab
     d.start = start
     d.end = end
   }
 
-  /** Hands over what came, then the flows that ended. */
-  drain(datagram: (d: Datagram) => void, ended: (flow: UdpFlow) => void): void {
+  /** Destination unreachable, from the application's side. False: there is no such flow, or there are too many to tell of. */
+  undelivered({ d0, d1, d2, d3, dstPort, s0, s1, s2, s3, srcPort, type, code }: Reported): boolean {
+    const flow = this.flows.find(d0, d1, d2, d3, dstPort)
+    if (flow === undefined || this.reports.length === MAX_UNDELIVERED) return false
+    this.reports.push({ flow, from: [s0, s1, s2, s3, srcPort], type, code })
+    return true
+  }
+
+  /** Hands over what came, then what did not arrive, then the flows that ended. */
+  drain(datagram: (d: Datagram) => void, undelivered: (report: Undelivered) => void, ended: (flow: UdpFlow) => void): void {
     for (let i = 0; i < this.queued; i++) {
       const d = this.queue[i]
       datagram(d)
@@ -128,13 +150,14 @@ export class Udp {
       d.flow = null
     }
     this.queued = 0
+    for (const report of this.reports.splice(0)) undelivered(report)
     const over = this.flows.ended
     for (let i = 0; i < over.length; i++) ended(over[i])
     over.length = 0
   }
 
   get wantsDrain(): boolean {
-    return this.queued > 0 || this.flows.ended.length > 0
+    return this.queued > 0 || this.reports.length > 0 || this.flows.ended.length > 0
   }
 
   /**
@@ -165,6 +188,16 @@ export class Udp {
     now: Millis,
     why: Unreachable = 'port',
   ): void {
+    this.icmp.unreachable(why, this.offenderOf(v4, source, destination, length), now)
+  }
+
+  /** Passes on what the path said of a datagram of the flow that began with `payload`; see Icmp.fromPath. */
+  fromPath(flow: UdpFlow, error: PathError, to: End, payload: Uint8Array, now: Millis): void {
+    const { v4, s0, s1, s2, s3, srcPort } = flow
+    this.icmp.fromPath(error, this.offenderOf(v4, [s0, s1, s2, s3, srcPort], to, payload.length), payload, now)
+  }
+
+  private offenderOf(v4: boolean, source: readonly number[], destination: readonly number[], length: number): Offender {
     const p = this.offender
     p.v4 = v4
     p.proto = PROTO_UDP
@@ -172,6 +205,6 @@ export class Udp {
     ;[p.d0, p.d1, p.d2, p.d3, p.dstPort] = destination
     p.length = UDP_HEADER + length
     p.word = p.length << 16
-    this.icmp.unreachable(why, p, now)
+    return p
   }
 }

@@ -1,9 +1,9 @@
-// Owns: ICMP and ICMPv6 messages as bytes: the errors we send, "too big", which we heed, and which is which.
+// Owns: ICMP and ICMPv6 messages as bytes: the errors we send, what errors about packets of ours quote, and which is which.
 // Read first: RFC 792, RFC 1191 §4, RFC 1812 §5.2.7.1, RFC 4443 §2.1, §3 and §4.
 
 import { MAPPED } from './address.js'
 import { pseudoSum, sumBytes } from './checksum.js'
-import { IPV4_HEADER, IPV6_HEADER, PROTO_ICMP, PROTO_ICMPV6, PROTO_TCP, writeIpv4, writeIpv6 } from './ip.js'
+import { IPV4_HEADER, IPV6_HEADER, PROTO_ICMP, PROTO_ICMPV6, PROTO_TCP, PROTO_UDP, writeIpv4, writeIpv6 } from './ip.js'
 
 export const ICMP_HEADER = 8
 const ECHO_REQUEST4 = 8
@@ -40,18 +40,32 @@ export function isIcmpError(type: number, v4: boolean): boolean {
 }
 
 /** What is wrong with a packet that goes no further; type and code of ICMP, then of ICMPv6. */
-export type Fault = 'protocol' | 'ttl'
-const FAULTS4 = { protocol: 0x0302, ttl: 0x0b00 } satisfies Record<Fault, number>
-const FAULTS6 = { protocol: 0x0401, ttl: 0x0300 } satisfies Record<Fault, number>
+export type Fault = 'protocol' | 'ttl' | 'reassembly'
+const FAULTS4 = { protocol: 0x0302, ttl: 0x0b00, reassembly: 0x0b01 } satisfies Record<Fault, number>
+const FAULTS6 = { protocol: 0x0401, ttl: 0x0300, reassembly: 0x0301 } satisfies Record<Fault, number>
 
 /** Type and code of the error about it, as a message's first word. */
 export function faultWord(fault: Fault, v4: boolean): number {
   return (v4 ? FAULTS4 : FAULTS6)[fault] << 16
 }
 
-/** ICMPv6 Parameter Problem; its second word is the pointer. */
-export function problemWord(code: number): number {
-  return (4 << 24) | (code << 16)
+/** Parameter Problem, first word and second: for IPv6 the pointer fills it (RFC 4443 §3.4), for IPv4 its first byte (RFC 792). */
+export function problemWords(code: number, pointer: number, v4: boolean): readonly [number, number] {
+  return v4 ? [(12 << 24) | (code << 16), pointer << 24] : [(4 << 24) | (code << 16), pointer]
+}
+
+/**
+ * Is it an error that a router, or the destination, tells of a packet on its way, and that whoever sent it on passes back? Unreachable, time
+ * exceeded, too big. Not Parameter Problem: its pointer is into a header that was written anew.
+ */
+export function isPathError(type: number, v4: boolean): boolean {
+  return v4 ? type === 3 || type === 11 : type === 1 || type === 2 || type === 3
+}
+
+/** The second word of such an error: the MTU of "too big" (RFC 1191 §4, RFC 4443 §3.2), else unused. */
+export function pathErrorWord(type: number, code: number, mtu: number, v4: boolean): number {
+  if (v4) return type === 3 && code === 4 ? mtu & 0xffff : 0
+  return type === 2 ? mtu | 0 : 0
 }
 
 /** The packet an error is about, as it came: source is whom the error goes to. One reused record. */
@@ -109,17 +123,33 @@ function writeUnreachable6(view: DataView, at: number, why: Unreachable, p: Offe
   return end - at
 }
 
+/** What an error about `p` quotes: its headers, written anew, and of `payload` as much as fits into `most` bytes. */
+export function quotationOf(p: Offender, payload: Uint8Array, most: number): Uint8Array<ArrayBuffer> {
+  const ip = p.v4 ? IPV4_HEADER : IPV6_HEADER
+  const headers = ip + QUOTED_TRANSPORT
+  const bytes = new Uint8Array(Math.min(most, headers + payload.length))
+  const view = new DataView(bytes.buffer)
+  if (p.v4) writeIpv4(view, 0, IPV4_HEADER + p.length, p.proto, p.s3, p.d3)
+  else writeIpv6(view, 0, p.length, p.proto, p.s0, p.s1, p.s2, p.s3, p.d0, p.d1, p.d2, p.d3)
+  writeQuotedTransport(view, ip, p)
+  bytes.set(payload.subarray(0, bytes.length - headers), headers)
+  return bytes
+}
+
 function writeQuotedTransport(view: DataView, at: number, p: Offender): void {
   view.setUint16(at, p.srcPort)
   view.setUint16(at + 2, p.dstPort)
   view.setInt32(at + 4, p.word)
 }
 
-/** A "packet too big" about a TCP segment of ours: the path's MTU, and what the quotation says. One reused record. */
-export class TooBig {
-  /** 0: the router is older than RFC 1191 and does not tell. */
+/** An error about a packet of ours: what it says, and what its quotation says. One reused record. */
+export class Reported {
+  type = 0
+  code = 0
+  /** "Too big": of the path. 0: the router is older than RFC 1191 and does not tell. */
   mtu = 0
-  // The segment quoted: it went from `s` (an address we stand in for) to `d`.
+  // The packet quoted, TCP or UDP: it went from `s` (an address we stand in for) to `d`.
+  proto = 0
   s0 = 0
   s1 = 0
   s2 = 0
@@ -130,22 +160,37 @@ export class TooBig {
   d2 = 0
   d3 = 0
   dstPort = 0
+  /** The second word of the transport header: the sequence number for TCP. */
   seq = 0
 }
 
-/** Reads an ICMP message view[at, end). False: anything but a too-big error that quotes a TCP header's first 8 bytes. */
-export function readTooBig(view: DataView, at: number, end: number, v4: boolean, out: TooBig): boolean {
-  const quoted = at + ICMP_HEADER
-  return v4 ? readTooBig4(view, at, quoted, end, out) : readTooBig6(view, at, quoted, end, out)
+/** Type 3 code 4, or type 2 in ICMPv6: RFC 1191 §4, RFC 4443 §3.2. */
+export function isTooBig({ type, code }: Reported, v4: boolean): boolean {
+  return v4 ? type === 3 && code === 4 : type === 2
 }
 
-/** Type 3 code 4, the MTU in the last two bytes of the header: RFC 1191 §4. */
-function readTooBig4(view: DataView, at: number, quoted: number, end: number, out: TooBig): boolean {
-  if (quoted + IPV4_HEADER > end || view.getUint16(at) !== 0x0304) return false
+/** Destination unreachable, for another reason. */
+export function isUnreachable({ type, code }: Reported, v4: boolean): boolean {
+  return v4 ? type === 3 && code !== 4 : type === 1
+}
+
+/** Reads an ICMP message view[at, end). False: anything but an error that quotes the first 8 bytes of a TCP or UDP header. */
+export function readReported(view: DataView, at: number, end: number, v4: boolean, out: Reported): boolean {
+  const quoted = at + ICMP_HEADER
+  if (quoted > end || !isIcmpError(view.getUint8(at), v4)) return false
+  out.type = view.getUint8(at)
+  out.code = view.getUint8(at + 1)
+  return v4 ? readReported4(view, at, quoted, end, out) : readReported6(view, at, quoted, end, out)
+}
+
+/** The MTU is in the last two bytes of the header: RFC 1191 §4. */
+function readReported4(view: DataView, at: number, quoted: number, end: number, out: Reported): boolean {
+  if (quoted + IPV4_HEADER > end) return false
   const headerLength = (view.getUint8(quoted) & 15) * 4
-  if (view.getUint8(quoted) >> 4 !== 4 || headerLength < IPV4_HEADER || view.getUint8(quoted + 9) !== PROTO_TCP) return false
+  if (view.getUint8(quoted) >> 4 !== 4 || headerLength < IPV4_HEADER) return false
   if (view.getUint16(quoted + 6) & 0x1fff) return false // a later fragment has no ports
   out.mtu = view.getUint16(at + 6)
+  out.proto = view.getUint8(quoted + 9)
   out.s0 = 0
   out.s1 = 0
   out.s2 = MAPPED
@@ -157,11 +202,11 @@ function readTooBig4(view: DataView, at: number, quoted: number, end: number, ou
   return readQuotedTransport(view, quoted + headerLength, end, out)
 }
 
-/** Type 2, the MTU in the four bytes behind the checksum: RFC 4443 §3.2. We send no extension headers. */
-function readTooBig6(view: DataView, at: number, quoted: number, end: number, out: TooBig): boolean {
-  if (quoted + IPV6_HEADER > end || view.getUint8(at) !== 2) return false
-  if (view.getUint8(quoted) >> 4 !== 6 || view.getUint8(quoted + 6) !== PROTO_TCP) return false
+/** The MTU is in the four bytes behind the checksum: RFC 4443 §3.2. We send no extension headers. */
+function readReported6(view: DataView, at: number, quoted: number, end: number, out: Reported): boolean {
+  if (quoted + IPV6_HEADER > end || view.getUint8(quoted) >> 4 !== 6) return false
   out.mtu = view.getUint32(at + 4)
+  out.proto = view.getUint8(quoted + 6)
   out.s0 = view.getInt32(quoted + 8)
   out.s1 = view.getInt32(quoted + 12)
   out.s2 = view.getInt32(quoted + 16)
@@ -173,8 +218,8 @@ function readTooBig6(view: DataView, at: number, quoted: number, end: number, ou
   return readQuotedTransport(view, quoted + IPV6_HEADER, end, out)
 }
 
-function readQuotedTransport(view: DataView, at: number, end: number, out: TooBig): boolean {
-  if (at + QUOTED_TRANSPORT > end) return false
+function readQuotedTransport(view: DataView, at: number, end: number, out: Reported): boolean {
+  if (at + QUOTED_TRANSPORT > end || (out.proto !== PROTO_TCP && out.proto !== PROTO_UDP)) return false
   out.srcPort = view.getUint16(at)
   out.dstPort = view.getUint16(at + 2)
   out.seq = view.getInt32(at + 4)

@@ -29,7 +29,7 @@ export const IP_MARTIAN = 3
 export const IP_BAD_EXTENSION = 4
 /** An IPv4 source route: RFC 7126 §4.3 and §4.4 have it dropped. */
 export const IP_SOURCE_ROUTE = 5
-/** IPv6: the sender is to be told by a Parameter Problem, `problemCode` and `problemAt` say which. */
+/** The sender is to be told by a Parameter Problem, `problemCode` and `problemAt` say which. */
 export const IP_PROBLEM = 6
 
 // Codes of Parameter Problem: RFC 4443 §3.4, RFC 7112 §7.
@@ -47,6 +47,9 @@ const JUMBO = 0xc2
 
 /** Extension headers walked before a packet is dropped: a real one has two or three. */
 const MAX_EXTENSIONS = 8
+
+/** RFC 792: the pointer says where. RFC 1122 §3.2.2.5 has hosts send it. */
+const PROBLEM_POINTER = 0
 
 /** One reused record: what `readIp` found. Valid until the next call, never stored. */
 export class IpPacket {
@@ -119,11 +122,14 @@ function readIpv4(view: DataView, at: number, length: number, trustLength: boole
     ip.moreFragments = (fragment & 0x2000) !== 0
     ip.identification = view.getUint16(at + 4)
   }
-  return headerLength === IPV4_HEADER ? IP_OK : skipIpv4Options(view, at + IPV4_HEADER, ip.payload)
+  return headerLength === IPV4_HEADER ? IP_OK : skipIpv4Options(view, at + IPV4_HEADER, ip.payload, ip)
 }
 
-/** RFC 791 §3.1: an end of list, a nop, or kind, length, data. None is acted on; a router would have to. */
-function skipIpv4Options(view: DataView, from: number, end: number): number {
+/**
+ * RFC 791 §3.1: an end of list, a nop, or kind, length, data. None is acted on; a router would have to. One whose length cannot be is a
+ * Parameter Problem that points at that length, or at the option where it is the last byte (RFC 1122 §3.2.2.5, as Linux does it).
+ */
+function skipIpv4Options(view: DataView, from: number, end: number, ip: IpPacket): number {
   for (let at = from; at < end; ) {
     const kind = view.getUint8(at)
     if (kind === 0) return IP_OK
@@ -132,7 +138,7 @@ function skipIpv4Options(view: DataView, from: number, end: number): number {
       continue
     }
     const length = at + 1 < end ? view.getUint8(at + 1) : 0
-    if (length < 2 || at + length > end) return IP_MALFORMED
+    if (length < 2 || at + length > end) return problem(ip, PROBLEM_POINTER, at + 1 < end ? at + 1 : at)
     if (kind === LOOSE_ROUTE || kind === STRICT_ROUTE) return IP_SOURCE_ROUTE
     at += length
   }

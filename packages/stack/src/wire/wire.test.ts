@@ -230,7 +230,7 @@ describe('IP headers', () => {
     expect([read(packet6(44, ext(6, 0, 1), ext(0))), ...problem()]).toEqual([IP_PROBLEM, 3, 0])
     expect([read(packet6(44, ext(60, 0, 1), [17, 1, 0, 0, 0, 0, 0, 0])), ...problem()]).toEqual([IP_PROBLEM, 3, 0])
   })
-  test('IPv4 options are skipped; a source route is dropped (RFC 7126); lengths that cannot be are malformed', () => {
+  test('IPv4 options are skipped; a source route is dropped (RFC 7126); lengths that cannot be are a problem that points at them', () => {
     const withOptions = (...options: number[]) => {
       const bytes = new Uint8Array(20 + options.length + 20)
       writeIpv4(viewOf(bytes), 0, bytes.length, 6, 1, 2)
@@ -244,13 +244,13 @@ describe('IP headers', () => {
     expect(read(withOptions(1, 131, 3, 4))).toBe(IP_SOURCE_ROUTE)
     expect(read(withOptions(137, 3, 4, 0))).toBe(IP_SOURCE_ROUTE)
     expect(read(withOptions(0, 131, 3, 4))).toBe(IP_OK) // behind the end of the list
-    for (const bad of [
-      [7, 0, 0, 0],
-      [7, 1, 0, 0],
-      [7, 5, 0, 0],
-      [1, 1, 1, 7],
+    for (const [at, ...bad] of [
+      [21, 7, 0, 0, 0],
+      [21, 7, 1, 0, 0],
+      [22, 1, 7, 5, 0],
+      [23, 1, 1, 1, 7], // no room for its length
     ])
-      expect(read(withOptions(...bad))).toBe(IP_MALFORMED)
+      expect([read(withOptions(...bad)), ...problem()]).toEqual([IP_PROBLEM, 0, at])
   })
 })
 
