@@ -47,6 +47,15 @@ for (const [way, config, largest] of [
       expect(answer).toEqual({ same: true, bytes: largest, from: `${side.host} ${PORTS.udpEcho}` })
     })
 
+    // Around a packet, a fragment more, 64 KiB of IPv4 and of IPv6 with their headers.
+    const sizes = [1, 1452, 1453, 1472, 1473, 2952, 3000, 8972, 9001, 32_768, 65_467, 65_487, 65_488, 65_506].filter(
+      size => size <= largest,
+    )
+    it.each(FAMILIES)('%s: so do all sizes on the way there', async (_, side) => {
+      scene.watch()
+      expect(await scene.client('udp-client', { op: 'sizes', sizes, ...side })).toEqual({ lost: [] })
+    })
+
     it.each(FAMILIES)('%s: an answer from another port arrives, and bears that port', async (_, side) => {
       scene.watch()
       const answer = await scene.client('udp-client', { op: 'elsewhere', ...side })

@@ -5,8 +5,7 @@ import { readFileSync } from 'node:fs'
 import { DEFAULTS } from '@tun/stack'
 
 /** Half of the descriptors this process may have, at most as many as the stack's default. */
-export function defaultMaxUdpFlows(): number {
-  const most = descriptorLimit()
+export function defaultMaxUdpFlows(most = descriptorLimit()): number {
   return most === undefined ? DEFAULTS.maxUdpFlows : Math.max(1, Math.min(DEFAULTS.maxUdpFlows, Math.floor(most / 2)))
 }
 

@@ -241,6 +241,23 @@ describe('datagrams', () => {
     expect(w.inbound.flows().length).toBe(2)
   })
 
+  test('beyond limits.maxUdpFlows the flow that was used least recently is closed, and told so', async () => {
+    await using w = await world({ limits: { maxUdpFlows: 2 } })
+    const closed: number[] = []
+    const told: number[] = []
+    w.inbound.on('flow', flow => {
+      told.push(flow.source.port)
+      flow.on('message', () => {})
+      flow.on('close', () => closed.push(flow.source.port))
+    })
+    for (const port of [5000, 5001, 5000, 5002]) {
+      w.send('x', '192.0.2.1', 7, port)
+      await until(() => told.includes(port))
+    }
+    await until(() => closed.length === 1)
+    expect([closed, w.inbound.stats().udpFlows, w.inbound.stats().udpFlowsEvicted]).toEqual([[5001], 2, 1])
+  })
+
   test('a message listener that throws or rejects ends its flow and is told with it', async () => {
     await using w = await world()
     const errors: (Error & { flow?: unknown })[] = []

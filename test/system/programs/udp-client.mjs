@@ -7,7 +7,7 @@ import { isIPv6 } from 'node:net'
 import { pattern } from './pattern.mjs'
 import { PORTS } from './ports.mjs'
 
-/** @typedef {{ op: string, host: string, from?: string, bytes?: number, count?: number, hosts?: string[] }} Request */
+/** @typedef {{ op: string, host: string, from?: string, bytes?: number, sizes?: number[], count?: number, hosts?: string[] }} Request */
 
 /** @type {Request} */
 const request = JSON.parse(process.argv[2])
@@ -53,6 +53,19 @@ const operations = {
     socket.send(payload, PORTS.udpEcho, request.host)
     const answer = await next()
     return { same: hash(answer.payload) === hash(payload), bytes: answer.payload.length, from: answer.from }
+  },
+
+  /** One datagram of each of `sizes` comes back as it went; those that did not. */
+  async sizes() {
+    /** @type {number[]} */
+    const lost = []
+    for (const size of request.sizes ?? []) {
+      const payload = Buffer.concat([...pattern(size)])
+      socket.send(payload, PORTS.udpEcho, request.host)
+      const answer = await next().catch(() => undefined)
+      if (answer === undefined || hash(answer.payload) !== hash(payload)) lost.push(size)
+    }
+    return { lost }
   },
 
   /** The answer comes from a port that was not written to. */

@@ -173,6 +173,36 @@ describe('flows', () => {
   })
 })
 
+describe('a storm of multicast DNS', () => {
+  const STORM = 5000
+  const storm = (t: ReturnType<typeof bench>) => {
+    for (let i = 0; i < STORM; i++) {
+      t.send(`10.0.0.${1 + (i % 250)}|5353`, ['224.0.0.251|5353', '255.255.255.255|5353'][i & 1], new Uint8Array(300))
+      t.send(`fe80::${1 + (i % 250)}|5353`, 'ff02::fb|5353', new Uint8Array(300))
+    }
+    return {
+      out: t.out.length,
+      got: t.got.length,
+      flows: t.stack.udp.flows.size,
+      slabs: t.stack.slabs.inUse,
+      deadline: t.stack.nextTimeout(),
+    }
+  }
+  test('costs a look at each address: no flow, no answer, no buffer, no deadline', () => {
+    const t = bench()
+    expect(storm(t)).toEqual({ out: 0, got: 0, flows: 0, slabs: 1, deadline: Infinity })
+    expect(t.stack.stats.drops.multicast).toBe(2 * STORM)
+  })
+  test('with the option each is delivered, with one flow a source; refused, it is answered by nothing', () => {
+    const t = bench({ multicast: true })
+    const { deadline: _, ...rest } = storm(t)
+    expect(rest).toEqual({ out: 0, got: 2 * STORM, flows: 500, slabs: 1 })
+    t.stack.udp.reject(true, end('10.0.0.1', 5353), end('224.0.0.251', 5353), 300, t.clock.now)
+    t.stack.udp.reject(true, end('10.0.0.1', 5353), end('255.255.255.255', 5353), 300, t.clock.now)
+    expect([t.stack.wantsPoll, t.stack.stats.icmpWithheld]).toEqual([false, 2])
+  })
+})
+
 /** Puts the fragments of one datagram together as a receiver would; answers its UDP header and payload, checksum verified. */
 function reassemble(packets: Bytes[]): Bytes {
   const parts = packets.map(packet => {
@@ -223,6 +253,24 @@ describe('sending', () => {
       }
     },
   )
+  test.each([
+    ['whole', false, 100],
+    ['whole over IPv6', true, 100],
+    ['in fragments', false, 4000],
+    ['in fragments over IPv6', true, 4000],
+  ])('a checksum that comes to zero travels as 0xFFFF (RFC 768), %s', (_, v6, length) => {
+    const t = bench()
+    const [from, to] = v6 ? ['2001:db8::2|53', '2001:db8::1|5000'] : ['10.0.0.2|53', '10.0.0.1|5000']
+    const checksumOf = (payload: Bytes) => {
+      t.reply(from, to, payload)
+      const packets = t.out.splice(0)
+      if (packets.length > 1) reassemble(packets)
+      return new DataView(packets[0].buffer).getUint16(layoutOf(packets[0]).transport + 6)
+    }
+    const payload = new Uint8Array(length)
+    new DataView(payload.buffer).setUint16(0, checksumOf(payload.slice())) // what was missing to all ones
+    expect(checksumOf(payload)).toBe(0xffff)
+  })
   test('a datagram of more fragments than a batch has rows does not stop the others', () => {
     const t = bench({}, 68)
     t.reply('10.0.0.2|53', '10.0.0.1|5000', new Uint8Array(MAX_DATAGRAM))
