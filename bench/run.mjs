@@ -11,7 +11,7 @@ import { setting } from './report.mjs'
 
 const ALL = ['discard', 'engine', 'udp', 'wire']
 /** Minutes, and for another page than RESULTS.md. */
-const ON_REQUEST = ['loss', 'flood']
+const ON_REQUEST = ['cycles', 'flood', 'loss']
 const wanted = process.argv.slice(2)
 const known = [...ALL, ...ON_REQUEST]
 const unknown = wanted.find(name => !known.includes(name))

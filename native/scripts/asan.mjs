@@ -1,5 +1,7 @@
-// Owns: the native tests against an addon built with AddressSanitizer: an overrun or use after free ends the run.
-// Leaks are not looked for: V8 does not free at exit.
+// Owns: the native tests, and a long turn of test/fuzz.mjs, against an addon built with AddressSanitizer and UndefinedBehaviorSanitizer: an
+// overrun, a use after free, an overflow ends the run. Leaks are not looked for: V8 does not free at exit.
+//
+//   node scripts/asan.mjs [arguments of vitest]        TUN_FUZZ_SECONDS: of the fuzzer, default 60
 
 import { execFileSync, spawnSync } from 'node:child_process'
 import { existsSync } from 'node:fs'
@@ -43,4 +45,9 @@ if (!execFileSync(process.execPath, ['-e', mapped], { env }).includes(prefix)) s
 
 const args = [vitest, 'run', '--project', 'system', 'native', ...process.argv.slice(2)]
 const run = spawnSync(process.execPath, args, { cwd: repository, env, stdio: 'inherit' })
-process.exit(run.status ?? 1)
+if (run.status !== 0) process.exit(run.status ?? 1)
+
+const program = [process.execPath, path.join(root, 'test', 'fuzz.mjs'), '--seconds', process.env.TUN_FUZZ_SECONDS || '60']
+const [command, ...rest] = process.getuid?.() === 0 ? ['unshare', '-n', ...program] : program // as root with a TUN, which is not the host's
+const fuzz = spawnSync(command, rest, { env, stdio: 'inherit' })
+process.exit(fuzz.status ?? 1)

@@ -53,7 +53,10 @@ export function compile(output = addonPath, extra = ['-O3', '-s'], files = sourc
   mkdirSync(path.dirname(output), { recursive: true })
   const sources = files.map(name => path.join(root, name))
   const temporary = `${output}.${process.pid}`
-  const definitions = ['NAPI_VERSION=8', 'NODE_GYP_MODULE_NAME=tun_native', 'NAPI_CPP_EXCEPTIONS', 'NODE_ADDON_API_DISABLE_DEPRECATED']
+  const definitions = [
+    ...['NAPI_VERSION=8', 'NODE_GYP_MODULE_NAME=tun_native', 'NODE_ADDON_API_DISABLE_DEPRECATED', 'NAPI_CPP_EXCEPTIONS'],
+    'NODE_API_SWALLOW_UNTHROWABLE_EXCEPTIONS', // those of a worker that is being terminated would end the process
+  ]
   const headers = name => path.dirname(require.resolve(`${name}/package.json`)) // node-addon-api's own answer is relative to cwd
   const includes = [path.join(headers('node-api-headers'), 'include'), headers('node-addon-api')]
   const compiler = process.env.CXX || 'g++'

@@ -57,7 +57,7 @@ class TunObject final : public Napi::ObjectWrap<TunObject> {
   static napi_value read(napi_env env, napi_callback_info info) {
     size_t argc = 5;
     napi_value args[5], self;
-    if (napi_get_cb_info(env, info, &argc, args, &self, nullptr) != napi_ok) return nullptr;
+    if (napi_get_cb_info(env, info, &argc, args, &self, nullptr) != napi_ok) return throwArgument(env, "read");
     TunObject* object = unwrapped<TunObject>(env, self);
     Bytes slab, table;
     size_t used, count, capacity;
@@ -71,61 +71,69 @@ class TunObject final : public Napi::ObjectWrap<TunObject> {
     if (count > capacity) return throwArgument(env, "count is beyond capacity");
     const size_t rows = object->tun->read(slab.data, slab.length, used, batch, count) - count;
     if (object->tun->ended) object->stopWatching();
-    napi_value result = nullptr;
-    napi_create_uint32(env, static_cast<uint32_t>(rows), &result);
-    return result;
+    return answerCount(env, rows);
   }
 
   // write(headers, table, capacity, pieceCapacity, first, count, pieces): number of rows done
   static napi_value write(napi_env env, napi_callback_info info) {
     size_t argc = 7;
     napi_value args[7], self;
-    if (napi_get_cb_info(env, info, &argc, args, &self, nullptr) != napi_ok) return nullptr;
+    if (napi_get_cb_info(env, info, &argc, args, &self, nullptr) != napi_ok) return throwArgument(env, "write");
     TunObject* object = unwrapped<TunObject>(env, self);
     Bytes headers, table;
     size_t capacity, pieceCapacity, first, count;
     bool isArray = false;
     uint32_t pieceTotal = 0;
-    if (object == nullptr || argc < 7 || !getArray(env, args[0], napi_uint8_array, headers) ||
-        !getArray(env, args[1], napi_int32_array, table) || !getSize(env, args[2], capacity) || !getSize(env, args[3], pieceCapacity) ||
+    if (object == nullptr || argc < 7 || !getSize(env, args[2], capacity) || !getSize(env, args[3], pieceCapacity) ||
         !getSize(env, args[4], first) || !getSize(env, args[5], count) || napi_is_array(env, args[6], &isArray) != napi_ok || !isArray ||
         napi_get_array_length(env, args[6], &pieceTotal) != napi_ok) {
-      return throwArgument(env, "write(headers, table: Int32Array, capacity, pieceCapacity, first, count, pieces: Uint8Array[])");
+      return throwArgument(env, WRITE_USAGE);
     }
-    if (table.length < Batch::wordsNeeded(capacity, pieceCapacity)) {
-      return throwArgument(env, "table is detached or too small for its capacity");
-    }
-    if (headers.length == 0) return throwArgument(env, "headers are detached");
-    if (count > capacity || first > count) return throwArgument(env, "rows are beyond capacity");
     // Before room is made for them: an array may claim four thousand million.
     if (pieceTotal > pieceCapacity) return throwArgument(env, "pieces are beyond their capacity");
 
-    // Pieces of rows that are already out are not looked at: their owners may have them back.
-    Batch batch(reinterpret_cast<int32_t*>(table.data), capacity, pieceCapacity);
-    const uint32_t from = first < count && batch.pieceAt(first) > 0 ? static_cast<uint32_t>(batch.pieceAt(first)) : 0;
-    object->pieces.assign(pieceTotal, Span{nullptr, 0});
+    // An element may be a getter, which may detach anything: first all of them, then where the memory is. No JavaScript runs in between.
     napi_handle_scope scope;
-    if (napi_open_handle_scope(env, &scope) != napi_ok) return nullptr;
+    if (napi_open_handle_scope(env, &scope) != napi_ok) return throwArgument(env, "write");
+    std::vector<napi_value> elements = std::move(object->elements);
+    elements.resize(pieceTotal);
     bool fine = true;
-    for (uint32_t i = from; i < pieceTotal && fine; i++) {
-      napi_value piece;
-      Bytes bytes;
-      fine = napi_get_element(env, args[6], i, &piece) == napi_ok && getArray(env, piece, napi_uint8_array, bytes);
-      object->pieces[i] = {bytes.data, bytes.length};
+    for (uint32_t i = 0; i < pieceTotal && fine; i++) fine = napi_get_element(env, args[6], i, &elements[i]) == napi_ok;
+    const char* wrong = fine ? nullptr : "pieces must be Uint8Arrays";
+    size_t done = 0;
+    if (fine) {
+      if (!getArray(env, args[0], napi_uint8_array, headers) || !getArray(env, args[1], napi_int32_array, table)) {
+        wrong = WRITE_USAGE;
+      } else if (table.length < Batch::wordsNeeded(capacity, pieceCapacity)) {
+        wrong = "table is detached or too small for its capacity";
+      } else if (headers.length == 0) {
+        wrong = "headers are detached";
+      } else if (count > capacity || first > count) {
+        wrong = "rows are beyond capacity";
+      }
     }
-    napi_close_handle_scope(env, scope);
-    if (!fine) return throwArgument(env, "pieces must be Uint8Arrays");
-
-    const size_t done = object->tun->write({headers.data, headers.length}, object->pieces, batch, first, count);
-    napi_value result = nullptr;
-    napi_create_uint32(env, static_cast<uint32_t>(done), &result);
-    return result;
+    if (wrong == nullptr) {
+      // Pieces of rows that are already out are not looked at: their owners may have them back.
+      Batch batch(reinterpret_cast<int32_t*>(table.data), capacity, pieceCapacity);
+      const uint32_t from = first < count && batch.pieceAt(first) > 0 ? static_cast<uint32_t>(batch.pieceAt(first)) : 0;
+      object->pieces.assign(pieceTotal, Span{nullptr, 0});
+      for (uint32_t i = from; i < pieceTotal && wrong == nullptr; i++) {
+        Bytes bytes;
+        if (!getArray(env, elements[i], napi_uint8_array, bytes)) wrong = "pieces must be Uint8Arrays";
+        object->pieces[i] = {bytes.data, bytes.length};
+      }
+      if (wrong == nullptr) done = object->tun->write({headers.data, headers.length}, object->pieces, batch, first, count);
+    }
+    object->elements = std::move(elements);
+    must(napi_close_handle_scope(env, scope), "write");
+    return wrong == nullptr ? answerCount(env, done) : throwArgument(env, wrong);
   }
 
   // watch(events, callback?): readable 1, writable 2; 0 stops
   void watch(const Napi::CallbackInfo& info) {
     const Napi::Env env = info.Env();
-    const int events = info[0].IsNumber() ? info[0].As<Napi::Number>().Int32Value() : -1;
+    int events = -1;
+    if (!getInteger(info[0], events)) events = -1;
     if (events < 0 || events > 3) throw Napi::TypeError::New(env, "watch(events: 0 to 3, callback)");
     if (events == 0 || tun->ended || tun->descriptor() < 0) return stopWatching();
     if (!info[1].IsFunction()) throw Napi::TypeError::New(env, "watch(events: 0 to 3, callback)");
@@ -166,6 +174,10 @@ class TunObject final : public Napi::ObjectWrap<TunObject> {
   Watcher* watcher = nullptr;
   bool referenced = true;
   std::vector<Span> pieces;
+  std::vector<napi_value> elements;
+
+  static constexpr const char* WRITE_USAGE =
+      "write(headers, table: Int32Array, capacity, pieceCapacity, first, count, pieces: Uint8Array[])";
 };
 
 namespace {
@@ -243,17 +255,20 @@ Napi::Value socketPair(const Napi::CallbackInfo& info) {
 
 // sendDescriptor(socket, fd)
 void sendDescriptorMethod(const Napi::CallbackInfo& info) {
-  if (!info[0].IsNumber() || !info[1].IsNumber()) throw Napi::TypeError::New(info.Env(), "sendDescriptor(socket, fd)");
+  int socket = -1, fd = -1;
+  if (!getInteger(info[0], socket) || !getInteger(info[1], fd)) throw Napi::TypeError::New(info.Env(), "sendDescriptor(socket, fd)");
   Failure failure;
-  const int socket = info[0].As<Napi::Number>().Int32Value(), fd = info[1].As<Napi::Number>().Int32Value();
   if (!sendDescriptor(socket, fd, failure)) throw systemError(info.Env(), failure);
 }
 
 // receiveDescriptor(socket, timeoutMs): fd
 Napi::Value receiveDescriptorMethod(const Napi::CallbackInfo& info) {
-  if (!info[0].IsNumber() || !info[1].IsNumber()) throw Napi::TypeError::New(info.Env(), "receiveDescriptor(socket, timeoutMs)");
-  Failure failure;
-  const int fd = receiveDescriptor(info[0].As<Napi::Number>().Int32Value(), info[1].As<Napi::Number>().Int32Value(), failure);
+  int socket = -1, timeoutMs = 0;
+  if (!getInteger(info[0], socket) || !getInteger(info[1], timeoutMs)) {
+    throw Napi::TypeError::New(info.Env(), "receiveDescriptor(socket, timeoutMs)");
+  }
+  Failure failure{EBADF, "recvmsg", ""};  // poll(2) would wait for a negative descriptor as long as it is told
+  const int fd = socket < 0 ? -1 : receiveDescriptor(socket, timeoutMs, failure);
   if (fd < 0) throw systemError(info.Env(), failure);
   return Napi::Number::New(info.Env(), fd);
 }

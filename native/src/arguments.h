@@ -10,9 +10,22 @@
 
 namespace tun {
 
+/** For calls that only a mistake of ours lets fail: nobody could go on from there. */
+inline void must(napi_status status, const char* where) {
+  if (status != napi_ok) napi_fatal_error(where, NAPI_AUTO_LENGTH, "N-API refused", NAPI_AUTO_LENGTH);
+}
+
 inline napi_value throwArgument(napi_env env, const char* message) {
-  napi_throw_type_error(env, "ERR_TUN_BUFFER", message);
+  const napi_status status = napi_throw_type_error(env, "ERR_TUN_BUFFER", message);
+  if (status != napi_pending_exception && status != napi_cannot_run_js) must(status, "throwArgument");  // one is pending, or a worker ends
   return nullptr;
+}
+
+/** A number of rows, or an exception that is pending. */
+inline napi_value answerCount(napi_env env, size_t count) {
+  napi_value result = nullptr;
+  if (napi_create_uint32(env, static_cast<uint32_t>(count), &result) != napi_ok) return throwArgument(env, "the answer cannot be made");
+  return result;
 }
 
 struct Bytes {
@@ -33,10 +46,10 @@ inline bool getArray(napi_env env, napi_value value, napi_typedarray_type wanted
 }
 
 inline bool getSize(napi_env env, napi_value value, size_t& out) {
-  int64_t number = 0;
-  if (napi_get_value_int64(env, value, &number) != napi_ok || number < 0 || number > INT32_MAX) return false;
+  double number = 0;
+  if (napi_get_value_double(env, value, &number) != napi_ok || !(number >= 0 && number <= INT32_MAX)) return false;
   out = static_cast<size_t>(number);
-  return true;
+  return static_cast<double>(out) == number;
 }
 
 /** V8 has checked that `self` is of this class (the method's signature) before it called us. */

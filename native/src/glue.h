@@ -4,6 +4,7 @@
 
 #include <napi.h>
 
+#include <cstdint>
 #include <string>
 
 #include "tun.h"
@@ -30,11 +31,21 @@ inline Napi::Error systemError(Napi::Env env, const Failure& failure) {
   return error;
 }
 
+/** A whole number of 32 bits: N-API by itself would take 2³² + 3 for 3, and NaN for 0. */
+inline bool getInteger(const Napi::Value& value, int& out) {
+  if (!value.IsNumber()) return false;
+  const double number = value.As<Napi::Number>().DoubleValue();
+  if (!(number >= INT32_MIN && number <= INT32_MAX) || number != static_cast<int>(number)) return false;
+  out = static_cast<int>(number);
+  return true;
+}
+
 inline int integerOption(Napi::Env env, const Napi::Object& options, const char* key, int fallback) {
   const Napi::Value value = options.Get(key);
   if (value.IsUndefined()) return fallback;
-  if (!value.IsNumber()) throw Napi::TypeError::New(env, std::string(key) + " must be a number");
-  return value.As<Napi::Number>().Int32Value();
+  int number = 0;
+  if (!getInteger(value, number)) throw Napi::TypeError::New(env, std::string(key) + " must be a whole number");
+  return number;
 }
 
 inline std::string textOption(Napi::Env env, const Napi::Object& options, const char* key) {
@@ -47,8 +58,15 @@ inline std::string textOption(Napi::Env env, const Napi::Object& options, const 
 }
 
 /** SO_MARK; negative if it is left out. */
-inline int64_t markOption(const Napi::Object& options) {
-  return options.Get("mark").IsNumber() ? options.Get("mark").As<Napi::Number>().Uint32Value() : int64_t{-1};
+inline int64_t markValue(const Napi::Value& value) {
+  if (value.IsUndefined()) return -1;
+  const double number = value.IsNumber() ? value.As<Napi::Number>().DoubleValue() : -1;
+  if (!(number >= 0 && number <= UINT32_MAX) || number != static_cast<uint32_t>(number)) {
+    throw Napi::TypeError::New(value.Env(), "mark must be an unsigned number of 32 bits");
+  }
+  return static_cast<int64_t>(number);
 }
+
+inline int64_t markOption(const Napi::Object& options) { return markValue(options.Get("mark")); }
 
 }  // namespace tun

@@ -41,8 +41,7 @@ class IsolatedObject final : public Napi::ObjectWrap<IsolatedObject> {
     const Napi::Value stdio = options.Get("stdio");
     for (uint32_t i = 0; i < 3 && stdio.IsArray(); i++) {
       const Napi::Value fd = stdio.As<Napi::Array>().Get(i);
-      if (!fd.IsNumber()) throw Napi::TypeError::New(env, "stdio must be three descriptors");
-      request.stdio[i] = fd.As<Napi::Number>().Int32Value();
+      if (!getInteger(fd, request.stdio[i])) throw Napi::TypeError::New(env, "stdio must be three descriptors");
     }
     request.name = text(env, options, "name");
     request.mtu = integerOption(env, options, "mtu", 1500);
@@ -120,10 +119,11 @@ class IsolatedObject final : public Napi::ObjectWrap<IsolatedObject> {
   }
 
   void kill(const Napi::CallbackInfo& info) {
-    if (!info[0].IsNumber()) throw Napi::TypeError::New(info.Env(), "kill(signal: number)");
+    int signal = -1;
+    if (!getInteger(info[0], signal)) throw Napi::TypeError::New(info.Env(), "kill(signal: number)");
     Failure failure;
     if (isolated.pidfd < 0) failure = {ESRCH, "pidfd_send_signal", "child"};
-    else if (signalIsolated(isolated, info[0].As<Napi::Number>().Int32Value(), failure)) return;
+    else if (signalIsolated(isolated, signal, failure)) return;
     throw systemError(info.Env(), failure);
   }
 

@@ -51,9 +51,8 @@ class TcpObject final : public Napi::ObjectWrap<TcpObject> {
   Napi::Value open(const Napi::CallbackInfo& info) {
     const Napi::Env env = info.Env();
     TcpRequest request;
-    const int family = info[0].IsNumber() ? info[0].As<Napi::Number>().Int32Value() : 0;
-    const int port = info[2].IsNumber() ? info[2].As<Napi::Number>().Int32Value() : -1;
-    if ((family != 4 && family != 6) || !info[1].IsString() || port < 0 || port > 65535) {
+    int family = 0, port = -1;
+    if (!getInteger(info[0], family) || !getInteger(info[2], port) || (family != 4 && family != 6) || !info[1].IsString() || port < 0 || port > 65535) {
       throw Napi::TypeError::New(env, "open(family: 4 or 6, address, port: 0 to 65535, localAddress?, device?, mark?)");
     }
     request.family = family;
@@ -61,7 +60,7 @@ class TcpObject final : public Napi::ObjectWrap<TcpObject> {
     request.port = port;
     request.localAddress = text(info[3], "localAddress");
     request.device = text(info[4], "device");
-    if (info[5].IsNumber()) request.mark = info[5].As<Napi::Number>().Uint32Value();
+    request.mark = markValue(info[5]);
     const char* step = "";
     const int slot = sockets->open(request, step);
     if (slot < 0) {
@@ -75,7 +74,7 @@ class TcpObject final : public Napi::ObjectWrap<TcpObject> {
   static TcpObject* arguments(napi_env env, napi_callback_info info, size_t wanted, napi_value* args, size_t& slot) {
     size_t argc = wanted;
     napi_value self;
-    if (napi_get_cb_info(env, info, &argc, args, &self, nullptr) != napi_ok) return nullptr;
+    if (napi_get_cb_info(env, info, &argc, args, &self, nullptr) != napi_ok) return throwArgument(env, "no arguments"), nullptr;
     TcpObject* object = unwrapped<TcpObject>(env, self);
     if (object != nullptr && argc >= wanted && getSize(env, args[0], slot)) return object;
     throwArgument(env, "the first argument is a slot, and none may be missing");
@@ -133,7 +132,7 @@ class TcpObject final : public Napi::ObjectWrap<TcpObject> {
   static napi_value wait(napi_env env, napi_callback_info info) {
     size_t argc = 1;
     napi_value args[1], self;
-    if (napi_get_cb_info(env, info, &argc, args, &self, nullptr) != napi_ok) return nullptr;
+    if (napi_get_cb_info(env, info, &argc, args, &self, nullptr) != napi_ok) return throwArgument(env, "no arguments"), nullptr;
     TcpObject* object = unwrapped<TcpObject>(env, self);
     Bytes events;
     if (object == nullptr || argc < 1 || !getArray(env, args[0], napi_int32_array, events) || events.length < TcpSockets::EVENT_WORDS) {
@@ -149,8 +148,8 @@ class TcpObject final : public Napi::ObjectWrap<TcpObject> {
   }
 
   Napi::Value keepAlive(const Napi::CallbackInfo& info) {
-    const int seconds = info[1].IsNumber() ? info[1].As<Napi::Number>().Int32Value() : -1;
-    if (seconds < 0) throw Napi::TypeError::New(info.Env(), "keepAlive(slot, seconds)");
+    int seconds = -1;
+    if (!getInteger(info[1], seconds) || seconds < 0) throw Napi::TypeError::New(info.Env(), "keepAlive(slot, seconds)");
     return Napi::Number::New(info.Env(), sockets->keepAlive(slotOf(info), seconds));
   }
 

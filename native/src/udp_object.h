@@ -57,17 +57,11 @@ class UdpObject final : public Napi::ObjectWrap<UdpObject> {
     return value;
   }
 
-  static napi_value answer(napi_env env, size_t rows) {
-    napi_value result = nullptr;
-    napi_create_uint32(env, static_cast<uint32_t>(rows), &result);
-    return result;
-  }
-
   // receive(slab, stride, table, capacity): number of rows
   static napi_value receive(napi_env env, napi_callback_info info) {
     size_t argc = 4;
     napi_value args[4], self;
-    if (napi_get_cb_info(env, info, &argc, args, &self, nullptr) != napi_ok) return nullptr;
+    if (napi_get_cb_info(env, info, &argc, args, &self, nullptr) != napi_ok) return throwArgument(env, "no arguments");
     UdpObject* object = unwrapped<UdpObject>(env, self);
     Bytes slab, table;
     size_t stride, capacity;
@@ -80,14 +74,14 @@ class UdpObject final : public Napi::ObjectWrap<UdpObject> {
       return throwArgument(env, "slab is detached or too small");
     }
     DatagramRows rows(reinterpret_cast<int32_t*>(table.data), capacity);
-    return answer(env, object->udp->receive(slab.data, stride, rows, capacity));
+    return answerCount(env, object->udp->receive(slab.data, stride, rows, capacity));
   }
 
   // send(slab, table, capacity, first, count): number of rows done
   static napi_value send(napi_env env, napi_callback_info info) {
     size_t argc = 5;
     napi_value args[5], self;
-    if (napi_get_cb_info(env, info, &argc, args, &self, nullptr) != napi_ok) return nullptr;
+    if (napi_get_cb_info(env, info, &argc, args, &self, nullptr) != napi_ok) return throwArgument(env, "no arguments");
     UdpObject* object = unwrapped<UdpObject>(env, self);
     Bytes slab, table;
     size_t capacity, first, count;
@@ -100,14 +94,14 @@ class UdpObject final : public Napi::ObjectWrap<UdpObject> {
     if (slab.length == 0 || slab.length > INT32_MAX) return throwArgument(env, "slab is detached or too large");
     if (count > capacity || first > count) return throwArgument(env, "rows are beyond capacity");
     DatagramRows rows(reinterpret_cast<int32_t*>(table.data), capacity);
-    return answer(env, object->udp->send(slab.data, slab.length, rows, first, count));
+    return answerCount(env, object->udp->send(slab.data, slab.length, rows, first, count));
   }
 
   // reports(slab, stride, table, capacity): number of rows
   static napi_value reports(napi_env env, napi_callback_info info) {
     size_t argc = 4;
     napi_value args[4], self;
-    if (napi_get_cb_info(env, info, &argc, args, &self, nullptr) != napi_ok) return nullptr;
+    if (napi_get_cb_info(env, info, &argc, args, &self, nullptr) != napi_ok) return throwArgument(env, "no arguments");
     UdpObject* object = unwrapped<UdpObject>(env, self);
     Bytes slab, table;
     size_t stride, capacity;
@@ -120,7 +114,7 @@ class UdpObject final : public Napi::ObjectWrap<UdpObject> {
       return throwArgument(env, "slab is detached or too small");
     }
     DatagramRows rows(reinterpret_cast<int32_t*>(table.data), capacity);
-    return answer(env, object->udp->reports(slab.data, stride, rows, capacity));
+    return answerCount(env, object->udp->reports(slab.data, stride, rows, capacity));
   }
 
   void watch(const Napi::CallbackInfo& info) {

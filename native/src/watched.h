@@ -18,8 +18,8 @@ class Watched {
   // watch(events, callback?): readable 1, writable 2; reports, 8, are always told with them. 0 stops
   void watch(const Napi::CallbackInfo& info, int fd, std::function<void()> onTeardown) {
     const Napi::Env env = info.Env();
-    const int events = info[0].IsNumber() ? info[0].As<Napi::Number>().Int32Value() : -1;
-    if (events < 0 || events > 3) throw Napi::TypeError::New(env, "watch(events: 0 to 3, callback)");
+    int events = -1;
+    if (!getInteger(info[0], events) || events < 0 || events > 3) throw Napi::TypeError::New(env, "watch(events: 0 to 3, callback)");
     if (events == 0 || fd < 0) {
       if (watcher != nullptr) watcher->stop();
       return;

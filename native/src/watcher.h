@@ -8,6 +8,7 @@
 #include <cstdlib>
 #include <functional>
 
+#include "arguments.h"
 #include "uv_poll.h"
 
 namespace tun {
@@ -29,12 +30,14 @@ class Watcher {
     uv_handle_set_data(watcher->base(), watcher);
     napi_value name, resource;
     napi_handle_scope scope;
-    const bool ready = napi_open_handle_scope(env, &scope) == napi_ok &&
-                       napi_create_string_utf8(env, "TUN", NAPI_AUTO_LENGTH, &name) == napi_ok &&
-                       napi_create_object(env, &resource) == napi_ok &&
-                       napi_async_init(env, resource, name, &watcher->context) == napi_ok &&
-                       napi_close_handle_scope(env, scope) == napi_ok &&
-                       napi_add_async_cleanup_hook(env, tornDown, watcher, &watcher->hook) == napi_ok;
+    bool ready = false;
+    if (napi_open_handle_scope(env, &scope) == napi_ok) {
+      ready = napi_create_string_utf8(env, "TUN", NAPI_AUTO_LENGTH, &name) == napi_ok &&
+              napi_create_object(env, &resource) == napi_ok &&
+              napi_async_init(env, resource, name, &watcher->context) == napi_ok &&
+              napi_add_async_cleanup_hook(env, tornDown, watcher, &watcher->hook) == napi_ok;
+      must(napi_close_handle_scope(env, scope), "Watcher::create");
+    }
     if (ready) return watcher;
     watcher->close();
     return nullptr;
@@ -46,8 +49,11 @@ class Watcher {
     dropReferences();
     wanted = 0;
     if (events == 0) return 0;
-    if (napi_create_reference(env, self, 1, &selfReference) != napi_ok) return -1;
-    if (napi_create_reference(env, callback, 1, &callbackReference) != napi_ok) return -1;
+    if (napi_create_reference(env, self, 1, &selfReference) != napi_ok ||
+        napi_create_reference(env, callback, 1, &callbackReference) != napi_ok) {
+      dropReferences();
+      return NO_MEMORY;
+    }
     wanted = events;
     return uv_poll_start(handle, events, ready);
   }
@@ -66,11 +72,11 @@ class Watcher {
     closed = true;
     stop();
     onTeardown = nullptr;
-    if (context != nullptr) napi_async_destroy(env, context);
+    if (context != nullptr) must(napi_async_destroy(env, context), "Watcher::close");
     context = nullptr;
     uv_close(base(), [](uv_handle_s* closing) {
       auto* watcher = static_cast<Watcher*>(uv_handle_get_data(closing));
-      if (watcher->hook != nullptr) napi_remove_async_cleanup_hook(watcher->hook);
+      if (watcher->hook != nullptr) must(napi_remove_async_cleanup_hook(watcher->hook), "Watcher::closed");
       std::free(watcher->handle);
       delete watcher;
     });
@@ -83,8 +89,8 @@ class Watcher {
   uv_handle_s* base() { return reinterpret_cast<uv_handle_s*>(handle); }
 
   void dropReferences() {
-    if (selfReference != nullptr) napi_delete_reference(env, selfReference);
-    if (callbackReference != nullptr) napi_delete_reference(env, callbackReference);
+    if (selfReference != nullptr) must(napi_delete_reference(env, selfReference), "Watcher::stop");
+    if (callbackReference != nullptr) must(napi_delete_reference(env, callbackReference), "Watcher::stop");
     selfReference = nullptr;
     callbackReference = nullptr;
   }
@@ -120,13 +126,17 @@ class Watcher {
       bool pending = false;
       if (status != napi_ok && napi_is_exception_pending(where, &pending) == napi_ok && pending) {
         napi_value exception;
-        if (napi_get_and_clear_last_exception(where, &exception) == napi_ok) napi_fatal_exception(where, exception);
+        if (napi_get_and_clear_last_exception(where, &exception) == napi_ok) {
+          const napi_status told = napi_fatal_exception(where, exception);
+          if (told != napi_pending_exception && told != napi_cannot_run_js) must(told, "Watcher::call");
+        }
       }
     }
-    napi_close_handle_scope(where, scope);
+    must(napi_close_handle_scope(where, scope), "Watcher::call");
   }
 
   static constexpr int MAX_ERRORS_IN_A_ROW = 16;
+  static constexpr int NO_MEMORY = -12;  // libuv's UV_ENOMEM
 
   napi_env env;
   uv_poll_s* handle;

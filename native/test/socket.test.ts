@@ -415,6 +415,18 @@ describe('lifetime', () => {
     expect(Number(stdout)).toBe(52)
   })
 
+  it('survives a worker that is terminated within a call, where no exception can be thrown any more', async () => {
+    for (const call of ['open', 'openUdp', 'isolate', 'openNetlink']) {
+      const program = `
+        const native = require(${JSON.stringify(index)})
+        const { parentPort } = require('node:worker_threads')
+        native.${call}(new Proxy({}, { get() { parentPort.postMessage('within'); for (;;) {} } }))`
+      const worker = new Worker(program, { eval: true })
+      await new Promise(resolve => worker.once('message', resolve))
+      await worker.terminate()
+    }
+  })
+
   it('survives workers that end, or are terminated, while they poll', async () => {
     const program = `
       const native = require(${JSON.stringify(index)})

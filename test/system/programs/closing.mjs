@@ -1,0 +1,75 @@
+// close() in the middle of many transfers, and two inbounds in one process: node closing.mjs COUNT   Applications are the kernel's sockets,
+// half of them download without an end and half upload. A line of JSON says how their connections ended.
+
+import { execFileSync } from 'node:child_process'
+import { once } from 'node:events'
+import { readdirSync } from 'node:fs'
+import { connect } from 'node:net'
+import { createTunInbound } from '@tun/inbound'
+
+const count = Number(process.argv[2])
+const CHUNK = Buffer.alloc(64 * 1024, 'x')
+const descriptors = () => readdirSync('/proc/self/fd').length
+
+/** Port 1 gives without an end, any other takes. */
+async function serve(/** @type {string} */ name, /** @type {string} */ address) {
+  const inbound = await createTunInbound({ tun: { 'device-url': `dev://${name}` } })
+  inbound.on('connection', socket => {
+    socket.on('error', () => {})
+    if (socket.localPort !== 1) return void socket.resume()
+    const give = () => {
+      while (!socket.destroyed && socket.write(CHUNK));
+    }
+    socket.on('drain', give)
+    give()
+  })
+  execFileSync('ip', ['address', 'add', address, 'dev', name])
+  return inbound
+}
+
+/** An application whose transfer is under way; `end` is how it ended. */
+async function transfer(/** @type {string} */ host, /** @type {boolean} */ down) {
+  const socket = connect({ host, port: down ? 1 : 2 })
+  await once(socket, 'connect')
+  let bytes = 0
+  const end = new Promise(resolve => {
+    socket.on('error', error => resolve(/** @type {NodeJS.ErrnoException} */ (error).code))
+    socket.on('end', () => resolve('end'))
+    socket.on('close', () => resolve('close'))
+  })
+  if (down) socket.on('data', data => (bytes += data.length))
+  else {
+    const take = () => {
+      while (!socket.destroyed && socket.write(CHUNK)) bytes += CHUNK.length
+    }
+    socket.on('drain', take)
+    take()
+  }
+  return { end, moved: () => bytes }
+}
+
+/** Until it is so; the test says what is wrong if it never is. */
+async function until(/** @type {() => boolean} */ done) {
+  for (let i = 0; i < 3000 && !done(); i++) await new Promise(resolve => setTimeout(resolve, 10))
+}
+
+await (await serve('tun0', '198.18.0.1/30')).close() // what is made once in a process
+const before = descriptors()
+const first = await serve('tun0', '198.18.0.1/30')
+const second = await serve('tun1', '198.18.4.1/30')
+const many = await Promise.all(Array.from({ length: count }, (_, i) => transfer('198.18.0.2', i % 2 === 0)))
+const other = await transfer('198.18.4.2', true)
+await until(() => many.every(({ moved }) => moved() > 0))
+
+await first.close()
+const ends = await Promise.all(many.map(({ end }) => end))
+const movedThen = other.moved()
+await until(() => other.moved() > movedThen)
+const goesOn = other.moved() > movedThen
+await second.close()
+const last = await other.end
+await until(() => descriptors() <= before)
+const kinds = Object.fromEntries([...new Set(ends)].map(kind => [kind, ends.filter(end => end === kind).length]))
+const unmoved = many.filter(({ moved }) => moved() === 0).length
+console.log(JSON.stringify({ kinds, unmoved, goesOn, last, flows: first.flows().length, left: descriptors() - before }))
+process.exit(0)
