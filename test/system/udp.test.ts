@@ -1,7 +1,7 @@
 // The kernel's UDP through the built example proxy. What is asserted is what the application's own socket says.
 
 import { afterAll, beforeAll, expect, it } from 'vitest'
-import { APP4, APP6, HOP4, Scene, SERVER4, SERVER6 } from './namespace.js'
+import { APP4, APP6, HOP4, Scene, SERVER4, SERVER6, TUN } from './namespace.js'
 import { PORTS } from './programs/ports.mjs'
 import { describeSystem, PROXY } from './requirements.js'
 import { SOCKS_PORT, startDante } from './servers.js'
@@ -79,6 +79,40 @@ for (const [way, config, largest] of [
       expect(scene.proxy.running).toBe(true)
       expect(scene.proxy.lines.filter(line => /level=(warning|error)|\bat .*\.js:\d+/.test(line))).toEqual([])
     })
+  })
+}
+
+/** Datagrams of one socket as the kernel hands over and takes several at once (USO, Linux 6.2), and one by one. */
+for (const [name, tun, config] of [
+  ['DIRECT with offload', 'gso: true', undefined],
+  ['DIRECT without offload', 'gso: false', undefined],
+  ['SOCKS5 with offload', 'gso: true', SOCKS5],
+] as const) {
+  describeSystem(`trains of datagrams, ${name}`, { lab: true, built: [PROXY], peers: config ? ['danted'] : [] }, () => {
+    let scene: Scene
+
+    beforeAll(async () => {
+      scene = await Scene.open({ tun: [tun], config })
+      await scene.serve('udp-server', [SERVER4, SERVER6])
+      if (config) await startDante(scene)
+    })
+    afterAll(() => scene?.close())
+
+    it.each(FAMILIES.flatMap(([family, side]) => [true, false].map(offload => ({ family, side, offload }))))(
+      '$family, an application with offload $offload: every datagram comes back as it went, in order',
+      async ({ side, offload }) => {
+        scene.watch()
+        const before = scene.apps.packets(TUN)
+        const bursts = 24
+        const sent = 1 + (bursts - 1) * 30
+        const end = await scene.client('udp-trains', { ...side, offload, bursts })
+        expect(end).toEqual({ sent, back: sent, inOrder: sent })
+        // What makes the scenes differ: a train is one packet on a NIC that takes it.
+        const packets = scene.apps.packets(TUN).sent - before.sent
+        if (offload && tun === 'gso: true') expect(packets).toBeLessThan(sent / 2)
+        else expect(packets).toBeGreaterThanOrEqual(sent)
+      },
+    )
   })
 }
 

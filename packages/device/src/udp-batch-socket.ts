@@ -3,9 +3,10 @@
 
 import { getSystemErrorName } from 'node:util'
 import { type NativeError, openUdp as openNative, type Udp } from '@tun/native'
-import { BLOCKED, formatAddress, OK } from '@tun/stack'
+import { BLOCKED, formatAddress, OK, type Owner } from '@tun/stack'
 import { type DatagramBatch, RECEIVE_STRIDE, receiveBatch, sendBatch } from './datagram-batch.js'
 import { UdpPeer } from './udp-peer.js'
+import { type Queued, takeQueued } from './udp-queue.js'
 import type { UdpHandlers, UdpSocket, UdpSocketOptions } from './udp-socket.js'
 
 const READABLE = 1
@@ -25,12 +26,11 @@ export class UdpBatchSocket<Peer extends UdpPeer = UdpPeer> implements UdpSocket
   private readonly native: Udp
   private readonly handlers: UdpHandlers<Peer>
   private readonly maxQueued: number
-  // The queue, [head, length) of four arrays.
-  private readonly payloads: Uint8Array[] = []
-  private readonly headers: (Uint8Array | null)[] = []
-  private readonly peers: (Peer | null)[] = []
-  private readonly ttls: number[] = []
+  /** What waits, from `head` on. */
+  private readonly queue: Queued<Peer>[] = []
   private head = 0
+  /** Datagrams in there. */
+  private count = 0
   private isScheduled = false
   private isFlushing = false
   /** The kernel's queue is full: wait for writable. */
@@ -61,21 +61,42 @@ export class UdpBatchSocket<Peer extends UdpPeer = UdpPeer> implements UdpSocket
   }
 
   send(payload: Uint8Array, peer: Peer | null, header: Uint8Array | null = null, ttl = 0): boolean {
-    const bytes = payload.length + (header === null ? 0 : header.length)
-    const cost = Math.max(bytes, LEAST_COST)
-    if (this.isClosed || bytes > LARGEST[this.family] || this.queued + cost > this.maxQueued) return false
-    this.queued += cost
-    this.payloads.push(payload)
-    this.headers.push(header)
-    this.peers.push(peer)
-    this.ttls.push(ttl)
-    if (this.isBlocked || this.isFlushing) return true
-    if (this.payloads.length - this.head >= sendBatch().capacity) this.flush()
+    return this.sendLent(null, payload, 0, payload.length, 0, peer, header, ttl)
+  }
+
+  sendLent(
+    owner: Owner | null,
+    bytes: Uint8Array,
+    start: number,
+    end: number,
+    segment: number,
+    peer: Peer | null,
+    header: Uint8Array | null = null,
+    ttl = 0,
+  ): boolean {
+    const isTrain = segment > 0 && segment < end - start
+    const length = (isTrain ? segment : end - start) + (header === null ? 0 : header.length)
+    const cost = Math.max(length, LEAST_COST) // the last of a train may be shorter: it is charged like the others
+    const count = isTrain ? Math.ceil((end - start) / segment) : 1
+    const taken = Math.min(count, Math.floor((this.maxQueued - this.queued) / cost))
+    if (this.isClosed || length > LARGEST[this.family] || taken <= 0) return false
+    this.queued += taken * cost
+    this.count += taken
+    const last = taken < count ? start + taken * segment : end
+    const queued = takeQueued<Peer>(bytes, start, last, isTrain ? segment : 0, peer, header, cost, ttl)
+    this.queue.push(queued)
+    if (owner !== null && this.isBlocked) queued.copy()
+    else if (owner !== null) {
+      owner.retain()
+      queued.owner = owner
+    }
+    if (this.isBlocked || this.isFlushing) return taken === count
+    if (this.count >= sendBatch().capacity) this.flush()
     else if (!this.isScheduled) {
       this.isScheduled = true
       flushLater(this)
     }
-    return true
+    return taken === count
   }
 
   address(): { address: string; port: number } | undefined {
@@ -104,7 +125,7 @@ export class UdpBatchSocket<Peer extends UdpPeer = UdpPeer> implements UdpSocket
     if (this.isFlushing) return
     this.isFlushing = true
     try {
-      while (!this.isClosed && !this.isBlocked && this.head < this.payloads.length) this.sendSome()
+      while (!this.isClosed && !this.isBlocked && this.head < this.queue.length) this.sendSome()
     } finally {
       this.isFlushing = false
     }
@@ -114,12 +135,10 @@ export class UdpBatchSocket<Peer extends UdpPeer = UdpPeer> implements UdpSocket
   private sendSome(): void {
     const tx = sendBatch()
     const rows = this.fill(tx)
-    const first = this.head
     const done = this.native.send(tx.bytes, tx.table, tx.capacity, 0, rows)
     const { status, errno } = tx
-    const refused = tx.refused === 0 || this.handlers.refused === undefined ? null : this.refusedRows(tx, first, done)
-    for (let row = 0; row < done; row++) this.queued -= Math.max(tx.length[row], LEAST_COST)
-    this.head = first + done
+    const refused = tx.refused === 0 || this.handlers.refused === undefined ? null : this.refusedRows(tx, done)
+    this.shift(done)
     if (status === BLOCKED) this.block()
     if (status !== OK && status !== BLOCKED) return this.fail('sendmmsg', errno)
     // Last of all: these may send and close.
@@ -130,52 +149,74 @@ export class UdpBatchSocket<Peer extends UdpPeer = UdpPeer> implements UdpSocket
     const { bytes } = tx
     let used = 0
     let row = 0
-    for (let i = this.head; i < this.payloads.length && row < tx.capacity; i++, row++) {
-      const payload = this.payloads[i]
-      const header = this.headers[i]
-      const peer = this.peers[i]
+    for (let i = this.head; i < this.queue.length && row < tx.capacity; i++) {
+      const { payload, start, end, segment, header, peer, ttl } = this.queue[i]
       const headerLength = header === null ? 0 : header.length
-      const length = headerLength + payload.length
-      if (used + length > bytes.length) break
-      tx.start[row] = used
-      tx.length[row] = length
-      tx.failure[row] = 0
-      tx.ttl[row] = this.ttls[i]
-      if (header !== null) bytes.set(header, used)
-      bytes.set(payload, used + headerLength)
-      used += length
-      tx.port[row] = peer === null ? 0 : peer.port
-      if (peer === null) continue
-      tx.w0[row] = peer.w0
-      tx.w1[row] = peer.w1
-      tx.w2[row] = peer.w2
-      tx.w3[row] = peer.w3
+      let at = start
+      do {
+        const to = segment === 0 ? end : Math.min(at + segment, end)
+        const length = headerLength + to - at
+        if (used + length > bytes.length || row === tx.capacity) return row
+        tx.start[row] = used
+        tx.length[row] = length
+        tx.failure[row] = 0
+        tx.ttl[row] = ttl
+        for (let b = 0; b < headerLength; b++) bytes[used++] = (header as Uint8Array)[b]
+        copyTo(bytes, used, payload, at, to)
+        used += to - at
+        tx.port[row] = peer === null ? 0 : peer.port
+        if (peer !== null) {
+          tx.w0[row] = peer.w0
+          tx.w1[row] = peer.w1
+          tx.w2[row] = peer.w2
+          tx.w3[row] = peer.w3
+        }
+        at = to
+        row++
+      } while (at < end)
     }
     return row
   }
 
-  private refusedRows(tx: DatagramBatch, first: number, done: number): [code: string, payload: Uint8Array, peer: Peer | null][] {
+  /** Those of the first `done` rows that the kernel would not take. */
+  private refusedRows(tx: DatagramBatch, done: number): [code: string, payload: Uint8Array, peer: Peer | null][] {
     const rows: [string, Uint8Array, Peer | null][] = []
-    for (let row = 0; row < done; row++) {
-      if (tx.failure[row] !== 0) rows.push([getSystemErrorName(-tx.failure[row]), this.payloads[first + row], this.peers[first + row]])
+    let row = 0
+    for (let i = this.head; row < done; i++) {
+      const queued = this.queue[i]
+      for (let d = 0; d < queued.count && row < done; d++, row++) {
+        if (tx.failure[row] !== 0) rows.push([getSystemErrorName(-tx.failure[row]), queued.datagram(d), queued.peer])
+      }
     }
     return rows
   }
 
-  /** What is sent already must not be held while the rest waits. */
+  /** The first `done` datagrams are out, or were refused. */
+  private shift(done: number): void {
+    this.count -= done
+    for (let left = done; left > 0; ) {
+      const queued = this.queue[this.head]
+      const gone = Math.min(left, queued.count)
+      this.queued -= gone * queued.cost
+      left -= gone
+      if (queued.leave(gone)) this.head++
+    }
+  }
+
+  /** What is sent already must not be held while the rest waits, nor what was lent. */
   private block(): void {
     this.isBlocked = true
-    for (const column of [this.payloads, this.headers, this.peers, this.ttls]) column.splice(0, this.head)
+    this.queue.splice(0, this.head)
     this.head = 0
+    for (const queued of this.queue) if (queued.owner !== null) queued.copy()
     this.native.watch(READABLE | WRITABLE, this.ready)
   }
 
   private clear(): void {
-    this.payloads.length = 0
-    this.headers.length = 0
-    this.peers.length = 0
-    this.ttls.length = 0
+    for (; this.head < this.queue.length; this.head++) this.queue[this.head].leave(Infinity)
+    this.queue.length = 0
     this.head = 0
+    this.count = 0
     this.queued = 0
   }
 
@@ -243,6 +284,17 @@ export class UdpBatchSocket<Peer extends UdpPeer = UdpPeer> implements UdpSocket
     this.handlers.error(Object.assign(new Error(`${syscall} ${code}`), { code, errno: -errno, syscall }))
   }
 }
+
+/** Fewer bytes are copied faster one by one than by a call. */
+const FEW = 96
+
+function copyTo(target: Uint8Array, at: number, bytes: Uint8Array, start: number, end: number): void {
+  if (end - start > FEW) target.set(start === 0 && end === bytes.length ? bytes : rangeOf(bytes, start, end), at)
+  else for (let i = start, to = at; i < end; i++, to++) target[to] = bytes[i]
+}
+
+/** Not `subarray`, which for a Buffer asks for its species first. */
+const rangeOf = (bytes: Uint8Array, start: number, end: number) => new Uint8Array(bytes.buffer, bytes.byteOffset + start, end - start)
 
 /** Sockets that have something to send once the turn is over. */
 let waiting: Flushing[] = []

@@ -2,6 +2,7 @@
 // datagram, and to say which destination of an unconnected socket ICMP was about.
 
 import { createSocket, type Socket } from 'node:dgram'
+import type { Owner } from '@tun/stack'
 import { UdpPeer } from './udp-peer.js'
 import type { UdpHandlers, UdpSocket, UdpSocketOptions } from './udp-socket.js'
 
@@ -71,6 +72,25 @@ export class UdpDgramSocket<Peer extends UdpPeer = UdpPeer> implements UdpSocket
       return false // port 0, not connected
     }
     return true
+  }
+
+  sendLent(
+    _owner: Owner | null,
+    bytes: Uint8Array,
+    start: number,
+    end: number,
+    segment: number,
+    peer: Peer | null,
+    header: Uint8Array | null = null,
+  ): boolean {
+    const step = segment > 0 ? segment : Math.max(1, end - start)
+    let taken = true
+    let at = start
+    do {
+      taken = this.send(Uint8Array.prototype.slice.call(bytes, at, Math.min(at + step, end)), peer, header) && taken
+      at += step
+    } while (at < end)
+    return taken
   }
 
   address(): { address: string; port: number } | undefined {

@@ -100,6 +100,47 @@ describe.each(implementations)('%s', (_, Implementation) => {
     expect(socket.queued).toBe(768)
   })
 
+  test('what is lent may be a train: each datagram gets the header, and the owner gets its bytes back, once', async () => {
+    const a = open({ family: 4 })
+    const b = open({ family: 4, localAddress: '127.0.0.1', receiveBuffer: 1 << 20 })
+    let held = 0
+    const owner = { retain: () => void held++, release: () => void held-- }
+    const bytes = Buffer.from('-aaabbbcc-dddddd')
+    const header = Buffer.from('h')
+    const to = peerOf(b.socket)
+    expect(a.socket.sendLent(owner, bytes, 1, 9, 3, to, header)).toBe(true)
+    expect(a.socket.sendLent(owner, bytes, 10, 16, 0, to)).toBe(true)
+    expect(a.socket.sendLent(owner, bytes, 1, 4, 3, to, header)).toBe(true)
+    expect(a.socket.sendLent(owner, bytes, 2, 2, 0, to)).toBe(true)
+    const all: string[] = []
+    while (all.length < 6) all.push((await b.next()).payload.toString())
+    expect(all).toEqual(['haaa', 'hbbb', 'hcc', 'dddddd', 'haaa', ''])
+    expect(held).toBe(0)
+    expect(a.socket.queued).toBe(0)
+    expect(a.socket.sendLent(owner, bytes, 0, 16, 0, to)).toBe(true)
+    a.socket.close()
+    expect([held, a.socket.sendLent(owner, bytes, 0, 16, 0, to)]).toEqual([0, false])
+  })
+
+  test('of a train that is too long for the queue, the beginning is taken; of one with a datagram that is refused, the others go', async () => {
+    const refused: unknown[] = []
+    const a = open({ family: 4, maxQueued: 1000 }, { refused: (code, payload) => void refused.push([code, payload.toString()]) })
+    const b = open({ family: 4, localAddress: '127.0.0.1' })
+    const bytes = Buffer.from('123456')
+    if (Implementation !== UdpDgramSocket) {
+      expect(a.socket.sendLent(null, bytes, 0, 6, 1, peerOf(b.socket))).toBe(false)
+      expect(a.socket.queued).toBe(768)
+      for (const text of ['1', '2', '3']) expect((await b.next()).payload.toString()).toBe(text)
+    }
+    a.socket.sendLent(null, bytes, 0, 4, 2, UdpPeer.parse('255.255.255.255', 9))
+    a.socket.send(Buffer.from('fine'), peerOf(b.socket))
+    expect((await b.next()).payload.toString()).toBe('fine')
+    expect(refused).toEqual([
+      ['EACCES', '12'],
+      ['EACCES', '34'],
+    ])
+  })
+
   test('closing is idempotent, also in its own handler, and afterwards nothing is sent or heard', async () => {
     const b = open({ family: 4, localAddress: '127.0.0.1' })
     let heard = 0

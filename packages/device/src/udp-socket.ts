@@ -3,7 +3,7 @@
 
 import type { Buffer } from 'node:buffer'
 import { hasUdp } from '@tun/native'
-import type { PathReport } from '@tun/stack'
+import type { Owner, PathReport } from '@tun/stack'
 import { UdpBatchSocket } from './udp-batch-socket.js'
 import { UdpDgramSocket } from './udp-dgram-socket.js'
 import type { UdpPeer } from './udp-peer.js'
@@ -54,6 +54,21 @@ export interface UdpSocket<Peer extends UdpPeer = UdpPeer> {
    * that only. False: dropped, because the queue is full, it is closed, or the datagram is longer than any can be.
    */
   send(payload: Uint8Array, peer: Peer | null, header?: Uint8Array | null, ttl?: number): boolean
+  /**
+   * The same for bytes[start, end), which `owner` lends: it is retained until they are sent or copied; without one they must stay as they
+   * are. If `segment` is not 0 they are a train, datagrams of that many bytes each, of which the last may be shorter; each gets the header.
+   * False: not all were taken.
+   */
+  sendLent(
+    owner: Owner | null,
+    bytes: Uint8Array,
+    start: number,
+    end: number,
+    segment: number,
+    peer: Peer | null,
+    header?: Uint8Array | null,
+    ttl?: number,
+  ): boolean
   /** Where it is bound; a socket that has neither sent nor been bound has port 0. Undefined when closed. */
   address(): { address: string; port: number } | undefined
   ref(): void

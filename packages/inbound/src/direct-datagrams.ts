@@ -1,19 +1,15 @@
 // Owns: UDP by the machine's own sockets: one unconnected socket per family and flow, so that the mapping is endpoint-independent
 // and anybody's answer comes back (RFC 4787 §4.1, §5). Read udp(7) for what a send may answer.
 
-import { Buffer } from 'node:buffer'
 import { openUdp, UdpPeer, type UdpSocket } from '@tun/device'
+import type { Slab } from '@tun/stack'
 import type { DirectOptions, Lookup } from './direct.js'
 import { asSeenFrom } from './direct-reports.js'
+import { ASKED_FOR, LendingDatagrams } from './lending-datagrams.js'
 import type { DatagramFlow, DatagramOutbound, Destination, Endpoint, PathReport } from './outbound.js'
 
 const MAX_QUEUED = 1 << 20 // bytes the kernel has not taken yet, and as many that wait for names; beyond them datagrams are dropped
 const RECEIVE_BUFFER = 1 << 20 // bytes, as far as we may: a burst comes while this process does something else
-/**
- * A host's own hop limit is 64 or more, and it comes from near by: one below this was asked for (traceroute, a hole punched no farther than the
- * NAT), and goes on, with one less. All others leave with the kernel's, in trains.
- */
-const ASKED_FOR = 48
 const MAX_NAMES = 64 // names a flow may talk to at the same time; the oldest is forgotten
 const MAX_WAITING = 16 // datagrams that wait for one name to be looked up
 
@@ -47,13 +43,12 @@ export function openDirectDatagrams(flow: DatagramFlow, options: DirectOptions &
   return new DirectDatagrams(flow, options)
 }
 
-class DirectDatagrams implements DatagramOutbound {
+class DirectDatagrams extends LendingDatagrams {
   readonly closed: Promise<Error | undefined>
   private resolveClosed!: (error: Error | undefined) => void
   private isClosed = false
   private socket4: UdpSocket<Target> | undefined
   private socket6: UdpSocket<Target> | undefined
-  private receive: (payload: Buffer, from: Endpoint) => void = () => {}
   private readonly names = new Map<string, Name>()
   /** Of datagrams that wait for a name. */
   private waitingBytes = 0
@@ -67,13 +62,10 @@ class DirectDatagrams implements DatagramOutbound {
     private readonly flow: DatagramFlow,
     private readonly options: DirectOptions & { lookup: Lookup },
   ) {
+    super()
     this.closed = new Promise(resolve => {
       this.resolveClosed = resolve
     })
-  }
-
-  onMessage(fn: (payload: Buffer, from: Endpoint) => void): void {
-    this.receive = fn
   }
 
   send(payload: Uint8Array, to: Destination, cameWith = 0): boolean {
@@ -87,6 +79,20 @@ class DirectDatagrams implements DatagramOutbound {
     if (known) known.waiting.push([payload, to, ttl])
     else this.lookUp(to.host, { to, addresses: [], waiting: [[payload, to, ttl]] })
     return true
+  }
+
+  sendLent(slab: Slab, start: number, end: number, segment: number, to: Destination): boolean {
+    if (this.isClosed) return false
+    const address = to.host === undefined || to.real ? to.address : this.names.get(to.host)?.addresses[0]
+    if (address !== undefined) {
+      const target = this.targetOf(address, to)
+      return target !== null && (this.socketFor(target)?.sendLent(slab, slab.bytes, start, end, segment, target) ?? false)
+    }
+    let taken = true // a name that is being looked up
+    for (let at = start, step = segment || end - start; at < end || at === start; at += Math.max(step, 1)) {
+      taken = this.send(slab.bytes.slice(at, Math.min(at + step, end)), to) && taken
+    }
+    return taken
   }
 
   close(): void {
@@ -147,16 +153,20 @@ class DirectDatagrams implements DatagramOutbound {
 
   private sendTo(payload: Uint8Array, address: string, to: Destination, ttl = 0): boolean {
     const target = this.targetOf(address, to)
-    if (target === null || to.port === 0) return false
-    const socket = target.family === 6 ? (this.socket6 ??= this.open(6)) : (this.socket4 ??= this.open(4))
-    return socket?.send(payload, target, null, ttl) ?? false // undefined: it could not be opened
+    return target !== null && (this.socketFor(target)?.send(payload, target, null, ttl) ?? false)
+  }
+
+  /** Undefined: it could not be opened. */
+  private socketFor(target: Target): UdpSocket<Target> | undefined {
+    return target.family === 6 ? (this.socket6 ??= this.open(6)) : (this.socket4 ??= this.open(4))
   }
 
   private targetOf(address: string, to: Destination): Target | null {
     const last = this.lastTarget
+    if (last && last.to === to && address === this.lastAddress) return last
     if (last && address === this.lastAddress && last.port === to.port && last.to.address === to.address && last.to.host === to.host)
       return last
-    const target = Target.of(address, to)
+    const target = to.port === 0 ? null : Target.of(address, to)
     if (target === null) return null
     this.lastAddress = address
     this.lastTarget = target
@@ -170,11 +180,7 @@ class DirectDatagrams implements DatagramOutbound {
       return openUdp<Target>(
         { family, localAddress, device, mark, receiveBuffer: RECEIVE_BUFFER, maxQueued: MAX_QUEUED },
         {
-          datagram: (bytes, start, end, from) => {
-            const payload = Buffer.allocUnsafe(end - start)
-            bytes.copy(payload, 0, start, end)
-            this.receive(payload, this.endpointOf(from))
-          },
+          datagram: (bytes, start, end, from) => this.give(bytes, start, end, this.endpointOf(from)),
           refused: (code, payload, target) => {
             if (target && NO_WAY.has(code)) this.unreachable(payload, target.address, target.to)
           },

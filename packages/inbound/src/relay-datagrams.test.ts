@@ -1,6 +1,7 @@
-import type { TunFlow } from '@tun/stack'
+import type { Slab, TunFlow } from '@tun/stack'
 import { EventEmitter } from 'eventemitter3'
 import { afterEach, describe, expect, test, vi } from 'vitest'
+import { LendingDatagrams } from './lending-datagrams.js'
 import type { DatagramOutbound, Destination, Endpoint, Outbound } from './outbound.js'
 import { type DatagramRoute, relayDatagrams } from './relay-datagrams.js'
 import { until, world } from './world.test-kit.js'
@@ -413,5 +414,117 @@ describe('on a stack', () => {
     await until(() => outbound.associations[0]?.sent.length === 1)
     await w[Symbol.asyncDispose]()
     expect(outbound.associations[0].isClosed).toBe(true)
+  })
+})
+
+/** One of our own outbounds: it takes what is lent. */
+class FakeLending extends LendingDatagrams {
+  readonly closed: Promise<Error | undefined>
+  end!: (error?: Error) => void
+  /** `length(s)` of what was lent, `+ length` of what was not. */
+  readonly took: string[] = []
+
+  constructor() {
+    super()
+    this.closed = new Promise(resolve => {
+      this.end = resolve
+    })
+  }
+  send(payload: Uint8Array): boolean {
+    this.took.push(`+ ${payload.length}`)
+    return true
+  }
+  sendLent(_slab: Slab, start: number, end: number, segment: number, to: Destination): boolean {
+    this.took.push(`${end - start}${segment > 0 ? ` / ${segment}` : ''} ${to.host ?? to.address}:${to.port}`)
+    return true
+  }
+  answer(text: string, from: Endpoint): void {
+    const bytes = Buffer.from(`<${text}>`)
+    this.give(bytes, 1, bytes.length - 1, from)
+  }
+  close(): void {
+    this.end()
+  }
+}
+
+class LendingOutbound implements Outbound {
+  readonly associations: FakeLending[] = []
+  dial(): Promise<never> {
+    return Promise.reject(new Error('not TCP'))
+  }
+  async associate(): Promise<DatagramOutbound> {
+    this.associations.push(new FakeLending())
+    return this.associations[this.associations.length - 1]
+  }
+}
+
+describe('with an outbound of our own', () => {
+  async function lending(also: (flow: TunFlow) => void = () => {}) {
+    const w = await world()
+    const outbound = new LendingOutbound()
+    w.inbound.on('flow', flow => {
+      relayDatagrams(flow, outbound)
+      also(flow)
+    })
+    const send = (address: string, port: number, ...lengths: number[]) => {
+      for (const length of lengths) w.send(new Uint8Array(length), address, port)
+    }
+    send('192.0.2.1', 7, 1)
+    await until(() => outbound.associations[0]?.took.length === 1)
+    return { w, outbound, send, association: outbound.associations[0] }
+  }
+
+  test('datagrams are lent once their way is known, trains as a whole; to another destination the first one comes as an event', async () => {
+    const { w, association, send } = await lending()
+    await using _ = w
+    send('192.0.2.1', 7, 100, 100, 100, 30, 200)
+    send('192.0.2.2', 7, 5)
+    send('192.0.2.1', 7, 6)
+    await until(() => association.took.length === 5)
+    send('192.0.2.2', 7, 8)
+    send('192.0.2.1', 7, 9)
+    await until(() => association.took.length === 7)
+    const lent = ['330 / 100 192.0.2.1:7', '200 192.0.2.1:7', '6 192.0.2.1:7', '+ 5', '8 192.0.2.2:7', '9 192.0.2.1:7']
+    expect(association.took).toEqual(['+ 1', ...lent])
+    // Both directions are use, and nothing is held.
+    association.answer('good', { address: '203.0.113.5', port: 99, family: 4 })
+    expect(await w.answer()).toEqual({ payload: Buffer.from('good'), from: { address: '203.0.113.5', port: 99 } })
+    expect([w.inbound.stats().slabs, w.slabs.inUse]).toEqual([1, 1])
+  })
+
+  test('impossible answers are dropped, whoever else answers', async () => {
+    const { w, association } = await lending()
+    await using _ = w
+    for (const address of ['2001:db8::1', '127.0.0.1', '224.0.0.1', 'no address'])
+      association.answer('bad', { address, port: 1, family: 4 })
+    association.answer('good', { address: '203.0.113.5', port: 99, family: 4 })
+    expect(await w.answer()).toEqual({ payload: Buffer.from('good'), from: { address: '203.0.113.5', port: 99 } })
+    expect(w.answers).toEqual([])
+  })
+
+  test('a second listener of the flow sees every datagram: then nothing is lent', async () => {
+    const seen: number[] = []
+    const { w, association, send } = await lending(flow => flow.on('message', payload => seen.push(payload.length)))
+    await using _ = w
+    send('192.0.2.1', 7, 100, 100, 100)
+    await until(() => association.took.length === 4)
+    expect([seen, association.took]).toEqual([
+      [1, 100, 100, 100],
+      ['+ 1', '+ 100', '+ 100', '+ 100'],
+    ])
+  })
+
+  test('when the association has ended, the next datagram asks for a new one', async () => {
+    const { w, association, outbound, send } = await lending()
+    await using _ = w
+    send('192.0.2.1', 7, 2)
+    await until(() => association.took.length === 2)
+    const now = vi.spyOn(performance, 'now').mockReturnValue(performance.now() + 2000)
+    association.end()
+    await settled()
+    now.mockRestore()
+    send('192.0.2.1', 7, 3)
+    await until(() => outbound.associations[1]?.took.length === 1)
+    expect([association.took, outbound.associations[1].took]).toEqual([['+ 1', '2 192.0.2.1:7'], ['+ 3']])
   })
 })

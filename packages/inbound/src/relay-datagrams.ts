@@ -3,8 +3,9 @@
 // one of its own, because an answer bears a real source and only the association tells which fake address the application is waiting for.
 
 import type { Buffer } from 'node:buffer'
-import type { TunFlow } from '@tun/stack'
+import { type AddressWords, type Datagram, type DatagramCarrier, parseAddress, type Sender, type TunFlow } from '@tun/stack'
 import { AssociationBound, associationLimit } from './association-bound.js'
+import { ASKED_FOR, LendingDatagrams } from './lending-datagrams.js'
 import type { DatagramOutbound, Destination, Endpoint, Outbound } from './outbound.js'
 
 /** Which outbound carries datagrams to this destination; null: none, the application is told so (port unreachable). */
@@ -21,6 +22,8 @@ const MAX_WAITING_BYTES = 256 * 1024
 const WAITING_COST = 256
 /** A route or association that failed rejects for this long before it is tried again. */
 const RETRY = 1000 // ms
+/** Paths that datagrams are carried along without an event; those to other destinations come as 'message' first. */
+const MAX_RECENT = 8
 
 export interface RelayDatagramsOptions {
   /** A route or an association failed: the datagrams to `to`, and to others on their way through it, are rejected for a second. */
@@ -32,6 +35,7 @@ export function relayDatagrams(flow: TunFlow, route: Outbound | DatagramRoute, o
   const relay = new FlowRelay(flow, typeof route === 'function' ? route : () => route, options.failed ?? (() => {}))
   flow.on('message', (payload, to, ttl) => relay.send(payload, to, ttl))
   flow.on('close', () => relay.close())
+  flow.carrier = relay
 }
 
 /** What all that waits of one flow holds. */
@@ -66,9 +70,19 @@ class Path {
   /** Until then datagrams are rejected; 0: they wait for the route. */
   rejectsUntil = 0
   readonly waiting: Waiting
+  readonly to: Destination
+  private words: AddressWords | null = null
 
-  constructor(held: Held) {
+  constructor(held: Held, to: Destination) {
     this.waiting = new Waiting(held)
+    this.to = bare(to)
+  }
+
+  /** Does the datagram go this way? */
+  isFor(d: Datagram): boolean {
+    this.words ??= parseAddress(this.to.address) ?? [0, 0, 0, 0]
+    const [w0, w1, w2, w3] = this.words
+    return d.d3 === w3 && d.dstPort === this.to.port && d.d2 === w2 && d.d1 === w1 && d.d0 === w0
   }
 
   get over(): boolean {
@@ -76,8 +90,10 @@ class Path {
   }
 }
 
-class FlowRelay {
+class FlowRelay implements DatagramCarrier {
   private readonly paths = new Map<string, Path>()
+  /** Some of them, the last used one first. */
+  private readonly recent: Path[] = []
   private readonly lines: Line[] = []
   private readonly held: Held = { bytes: 0 }
   private closed = false
@@ -92,20 +108,48 @@ class FlowRelay {
     const key = `${to.address} ${to.port}`
     let path = this.paths.get(key)
     if (path === undefined || path.over) path = this.findPath(key, to)
-    if (path.line !== null) path.line.send(payload, bare(to), ttl)
-    else if (path.rejectsUntil > 0) this.flow.reject(to, payload.length)
+    if (path.line !== null) {
+      path.line.send(payload, bare(to), ttl)
+      if (this.recent[0] !== path) this.remember(path)
+    } else if (path.rejectsUntil > 0) this.flow.reject(to, payload.length)
     else path.waiting.add(payload, to, ttl)
+  }
+
+  /** A datagram, or a train, on a way that is known; what needs a decision comes as 'message'. */
+  carry(d: Datagram): boolean {
+    const { recent } = this
+    if (d.ttl < ASKED_FOR) return false // it keeps its hop limit
+    let i = 0
+    while (i < recent.length && !recent[i].isFor(d)) i++
+    if (i === recent.length) return false
+    const path = recent[i]
+    if (path.over || !path.line?.carry(d, path.to)) return false
+    if (i > 0) {
+      recent[i] = recent[0]
+      recent[0] = path
+    }
+    return true
+  }
+
+  private remember(path: Path): void {
+    const { recent } = this
+    let i = 0
+    while (i < recent.length && !isSame(recent[i].to, path.to)) i++
+    recent.splice(Math.min(i, MAX_RECENT - 1), 1)
+    recent.unshift(path)
   }
 
   close(): void {
     this.closed = true
+    this.flow.carrier = null
+    this.recent.length = 0
     for (const line of this.lines) line.close()
     this.lines.length = 0
     this.paths.clear()
   }
 
   private findPath(key: string, to: Destination): Path {
-    const path = new Path(this.held)
+    const path = new Path(this.held, to)
     this.paths.delete(key) // a new one is the newest
     if (this.paths.size >= MAX_PATHS) this.paths.delete(this.paths.keys().next().value as string)
     this.paths.set(key, path)
@@ -128,6 +172,7 @@ class FlowRelay {
     }
     const line = this.lineFor(outbound, to)
     path.line = line
+    this.remember(path)
     path.waiting.drain((payload, where, ttl) => line.send(payload, bare(where), ttl))
   }
 
@@ -157,14 +202,23 @@ function bare(to: Destination): Destination {
 /** The process's: so are the descriptors. Made when the first flow comes, by the limit of then. */
 let bound: AssociationBound<Line> | undefined
 
+function isSame(a: Destination, b: Destination): boolean {
+  return a.address === b.address && a.port === b.port
+}
+
 /** One association. */
 class Line {
   /** It has ended, or has failed long enough ago. */
   over = false
-  usedAt = performance.now()
+  usedAt = ++uses
   private readonly waiting: Waiting
   private readonly controller = new AbortController()
   private outbound: DatagramOutbound | null = null
+  /** The same, if it takes what is lent. */
+  private lending: LendingDatagrams | null = null
+  /** Of the last datagram that came back; null: the application cannot get any from there. */
+  private lastFrom: Endpoint | null = null
+  private lastSender: Sender | null = null
   private isFailed = false
 
   constructor(
@@ -179,6 +233,13 @@ class Line {
     bound ??= new AssociationBound(associationLimit())
     bound.enter(this, this.usedAt)
     void this.open()
+  }
+
+  carry(d: Datagram, to: Destination): boolean {
+    if (this.lending === null || this.isFailed || d.slab === null) return false
+    this.use()
+    this.lending.sendLent(d.slab, d.start, d.end, d.segment, to)
+    return true
   }
 
   send(payload: Buffer, to: Destination, ttl: number): void {
@@ -218,7 +279,10 @@ class Line {
     if (this.over) return opened.close()
     this.outbound = opened
     const openedAt = performance.now()
-    opened.onMessage((payload, from) => this.receive(payload, from))
+    if (opened instanceof LendingDatagrams) {
+      this.lending = opened
+      opened.onLent((bytes, start, end, from) => this.receiveLent(bytes, start, end, from))
+    } else opened.onMessage((payload, from) => this.receive(payload, from))
     void opened.closed.then(error => {
       if (this.over) return
       bound?.leave(this)
@@ -236,6 +300,25 @@ class Line {
       this.flow.send(payload, this.fakeAddress === null ? from : { address: this.fakeAddress, port: from.port })
     } catch {
       // of the other family, or from an address no host has: the application could not have got it either
+    }
+  }
+
+  private receiveLent(bytes: Uint8Array, start: number, end: number, from: Endpoint): void {
+    if (this.over) return
+    this.use()
+    if (from !== this.lastFrom) {
+      this.lastFrom = from
+      this.lastSender = this.senderOf(from)
+    }
+    if (this.lastSender !== null) this.flow.sendLent(bytes, start, end, this.lastSender)
+  }
+
+  /** Whom the application sees; null: as above. */
+  private senderOf(from: Endpoint): Sender | null {
+    try {
+      return this.flow.sender(this.fakeAddress === null ? from : { address: this.fakeAddress, port: from.port })
+    } catch {
+      return null
     }
   }
 

@@ -1,9 +1,10 @@
 // Owns: UDP through a SOCKS5 proxy: one association per flow, over which anybody's answer comes back. RFC 1928 §4 (UDP ASSOCIATE) and §7.
 
-import { Buffer } from 'node:buffer'
+import type { Buffer } from 'node:buffer'
 import type { Socket } from 'node:net'
 import { type DialedSocket, openUdp, type UdpSocket } from '@tun/device'
-import { formatAddress } from '@tun/stack'
+import { formatAddress, type Slab } from '@tun/stack'
+import { LendingDatagrams } from './lending-datagrams.js'
 import { type DatagramOutbound, type Destination, DialError, type Endpoint } from './outbound.js'
 import { ATYP_IPV4, ATYP_IPV6, ATYP_NAME, encodeAddress } from './socks5-address.js'
 
@@ -28,18 +29,19 @@ export async function openSocks5Datagrams(
   return datagrams
 }
 
-class Socks5Datagrams implements DatagramOutbound {
+class Socks5Datagrams extends LendingDatagrams {
   readonly closed: Promise<Error | undefined>
   private resolveClosed!: (error: Error | undefined) => void
   private isClosed = false
-  private receive: (payload: Buffer, from: Endpoint) => void = () => {}
   private lastTo: Destination | undefined
   private lastHeader: Buffer | undefined
-  private lastSource = ''
+  /** Address and port of the last datagram's source, as they came, and what they mean. */
+  private lastSource: Uint8Array = new Uint8Array(0)
   private lastEndpoint!: Endpoint
   private udp: UdpSocket | undefined
 
   constructor(private readonly control: DialedSocket | Socket) {
+    super()
     this.closed = new Promise(resolve => {
       this.resolveClosed = resolve
     })
@@ -67,15 +69,18 @@ class Socks5Datagrams implements DatagramOutbound {
     }
   }
 
-  onMessage(fn: (payload: Buffer, from: Endpoint) => void): void {
-    this.receive = fn
-  }
-
   send(payload: Uint8Array, to: Destination): boolean {
     if (this.isClosed || this.udp === undefined) return false
     const header = this.headerFor(to)
     if (header === undefined || header.length + payload.length > MAX_DATAGRAM) return false
     return this.udp.send(payload, null, header)
+  }
+
+  sendLent(slab: Slab, start: number, end: number, segment: number, to: Destination): boolean {
+    if (this.isClosed || this.udp === undefined) return false
+    const header = this.headerFor(to)
+    if (header === undefined || header.length + (segment > 0 ? segment : end - start) > MAX_DATAGRAM) return false
+    return this.udp.sendLent(slab, slab.bytes, start, end, segment, null, header)
   }
 
   close(): void {
@@ -84,6 +89,7 @@ class Socks5Datagrams implements DatagramOutbound {
 
   private headerFor(to: Destination): Buffer | undefined {
     const last = this.lastTo
+    if (last === to) return this.lastHeader
     if (last !== undefined && last.port === to.port && last.address === to.address && last.host === to.host) return this.lastHeader
     this.lastHeader = encodeAddress(HEADER, to)
     this.lastTo = to
@@ -106,11 +112,13 @@ class Socks5Datagrams implements DatagramOutbound {
 
   /** Address and port as they lie at `at`. Most often they are those of the datagram before. */
   private sourceOf(message: Buffer, at: number, length: number): Endpoint {
-    const key = message.toString('latin1', at, at + length + 2)
-    if (key === this.lastSource) return this.lastEndpoint
+    const last = this.lastSource
+    let same = last.length === length + 2
+    for (let i = 0; same && i < length + 2; i++) same = last[i] === message[at + i]
+    if (same) return this.lastEndpoint
     const word = (i: number) => message.readInt32BE(at + 4 * i)
     const address = length === 4 ? formatAddress(0, 0, 0xffff, word(0)) : formatAddress(word(0), word(1), word(2), word(3))
-    this.lastSource = key
+    this.lastSource = Uint8Array.prototype.slice.call(message, at, at + length + 2)
     this.lastEndpoint = { address, port: message.readUInt16BE(at + length), family: address.includes(':') ? 6 : 4 }
     return this.lastEndpoint
   }
@@ -122,12 +130,6 @@ class Socks5Datagrams implements DatagramOutbound {
     if (end < at + 2 || to?.host === undefined) return
     if (message.toString('latin1', start + 5, at).toLowerCase() !== to.host.toLowerCase()) return
     this.give(message, at + 2, end, { address: to.address, port: message.readUInt16BE(at), family: to.family })
-  }
-
-  private give(message: Buffer, start: number, end: number, from: Endpoint): void {
-    const payload = Buffer.allocUnsafe(end - start)
-    message.copy(payload, 0, start, end)
-    this.receive(payload, from)
   }
 
   private end(error: Error | undefined): void {

@@ -146,6 +146,7 @@ export class TunInbound extends ReportingEmitter<TunInboundEvents> {
       {
         tcp: (c, bits) => this.tcp(c, bits),
         datagram: d => this.datagram(d),
+        carry: d => this.carry(d),
         flowEnded: flow => this.flowEnded(flow),
         echo: request => this.echo(request),
         undelivered: report => this.undelivered(report),
@@ -522,6 +523,12 @@ export class TunInbound extends ReportingEmitter<TunInboundEvents> {
   }
 
   // ---- UDP
+
+  /** On a way its flow's relay knows, so that neither name nor listener is asked for again. */
+  private carry(d: Datagram): boolean {
+    const flow = d.flow?.user
+    return flow instanceof TunFlow && flow.carrier !== null && this.listenerCount('flow') > 0 && flow.carry(d)
+  }
 
   private datagram(d: Datagram): void {
     if (d.flow === null) return this.serveDatagram(d)

@@ -50,6 +50,10 @@ export interface StackEvents {
   tcp(connection: TcpConnection, bits: number): void
   /** The datagram's bytes are borrowed for the call. */
   datagram(datagram: Datagram): void
+  /**
+   * Asked first: takes the datagram, or all of a train (`segment`), and answers true; else `datagram` is told of each. Borrowed as well.
+   */
+  carry?(datagram: Datagram): boolean
   /** A flow ended: idle, evicted or closed. */
   flowEnded(flow: UdpFlow): void
   /** The application's side says that a datagram to this flow reached nobody. Valid during the call. */
@@ -90,7 +94,7 @@ export class Stack {
     this.options = { ...DEFAULTS, ...options }
     this.slabs = env.slabs ?? new SlabPool()
     const random32 = () => env.random32() | 0
-    this.output = new Output(this.options, new Identification(random32))
+    this.output = new Output(this.options, new Identification(random32), this.slabs)
     this.icmp = new Icmp(this.options, this.replies, this.output, this.stats)
     this.tcp = new Tcp({
       options: this.options,
@@ -348,11 +352,7 @@ export class Stack {
       events.tcp(c, bits)
     }
     queue.length = 0
-    this.udp.drain(
-      d => events.datagram(d),
-      report => events.undelivered?.(report),
-      flow => events.flowEnded(flow),
-    )
+    this.udp.drain(events)
     this.icmp.drain(request => {
       if (events.echo !== undefined) events.echo(request)
       else this.refuseEcho(request)

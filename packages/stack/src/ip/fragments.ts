@@ -2,7 +2,7 @@
 // The transport checksum spans all of them, so here it is computed, over the payload too.
 
 import type { PacketBatch } from '../memory/packet-batch.js'
-import type { Bytes } from '../memory/slab.js'
+import type { Bytes, Owner } from '../memory/slab.js'
 import { pseudoSum, sumBytes } from '../wire/checksum.js'
 import { IPV4_HEADER, IPV6_HEADER, PROTO_ICMP, PROTO_UDP, writeIpv4, writeIpv6 } from '../wire/ip.js'
 import { UDP_CSUM_OFFSET, writeUdpHeader } from '../wire/udp.js'
@@ -23,9 +23,13 @@ export interface Fragmented {
   /** ICMP: type and code, without checksum; and what stands behind. */
   readonly word0: number
   readonly word1: number
-  readonly payload: Bytes
   /** Hop limit. */
   readonly ttl: number
+  /** Its payload is payload[start, start + length), which `owner` lends; null: nobody else's. */
+  readonly payload: Bytes
+  readonly start: number
+  readonly length: number
+  readonly owner: Owner | null
 }
 
 const FRAGMENT_HEADER = 8
@@ -33,13 +37,13 @@ const FRAGMENT = 44
 
 /**
  * Emits fragments, up to row `limit` of the batch, from offset `done` (of transport header and payload) on. Answers the next offset:
- * the datagram is out when that is TRANSPORT_HEADER + payload.length.
+ * the datagram is out when that is TRANSPORT_HEADER + length.
  */
 export function emitFragments(tx: PacketBatch, limit: number, out: Fragmented, mtu: number, identification: number, done: number): number {
-  const { v4, payload } = out
+  const { v4, payload, start, owner } = out
   const headers = v4 ? IPV4_HEADER : IPV6_HEADER + FRAGMENT_HEADER
   const room = Math.max(8, (mtu - headers) & ~7) // all but the last carry a multiple of 8
-  const total = TRANSPORT_HEADER + payload.length
+  const total = TRANSPORT_HEADER + out.length
   let offset = done
   while (offset < total && tx.count < limit && tx.hasRoom(1)) {
     const length = Math.min(room, total - offset)
@@ -50,10 +54,10 @@ export function emitFragments(tx: PacketBatch, limit: number, out: Fragmented, m
       : writeIpv6Fragment(tx.slab.view, at, out, offset, length, more, identification)
     if (offset === 0) {
       writeChecksummedHeader(tx.slab.view, behind, out)
-      tx.addPiece(payload, 0, length - TRANSPORT_HEADER, null)
+      tx.addPiece(payload, start, length - TRANSPORT_HEADER, owner)
       tx.finishRow(behind + TRANSPORT_HEADER - at)
     } else {
-      tx.addPiece(payload, offset - TRANSPORT_HEADER, length, null)
+      tx.addPiece(payload, start + offset - TRANSPORT_HEADER, length, owner)
       tx.finishRow(behind - at)
     }
     offset += length
@@ -98,7 +102,7 @@ function writeIpv6Fragment(
 /** Writes the transport header, whose checksum field is 0; answers where that field is, from `at`. */
 export function writeTransportHeader(view: DataView, at: number, out: Fragmented): number {
   if (out.proto === PROTO_UDP) {
-    writeUdpHeader(view, at, out.from[4], out.to[4], TRANSPORT_HEADER + out.payload.length)
+    writeUdpHeader(view, at, out.from[4], out.to[4], TRANSPORT_HEADER + out.length)
     return UDP_CSUM_OFFSET
   }
   view.setInt32(at, out.word0)
@@ -107,17 +111,17 @@ export function writeTransportHeader(view: DataView, at: number, out: Fragmented
 }
 
 /** The pseudo-header's sum; ICMP for IPv4 has none. */
-export function pseudoSumOf({ v4, proto, from, to, payload }: Fragmented): number {
+export function pseudoSumOf({ v4, proto, from, to, length: payload }: Fragmented): number {
   if (proto === PROTO_ICMP) return 0
-  const length = TRANSPORT_HEADER + payload.length
+  const length = TRANSPORT_HEADER + payload
   return pseudoSum(v4, from[0], from[1], from[2], from[3], to[0], to[1], to[2], to[3], proto, length)
 }
 
 function writeChecksummedHeader(view: DataView, at: number, out: Fragmented): void {
-  const { proto, payload } = out
+  const { proto, payload, start, length } = out
   const field = writeTransportHeader(view, at, out)
   let sum = sumBytes(view, at, at + TRANSPORT_HEADER, pseudoSumOf(out))
-  sum = sumBytes(new DataView(payload.buffer, payload.byteOffset, payload.length), 0, payload.length, sum)
+  sum = sumBytes(new DataView(payload.buffer, payload.byteOffset + start, length), 0, length, sum)
   const checksum = ~sum & 0xffff
   view.setUint16(at + field, checksum === 0 && proto === PROTO_UDP ? 0xffff : checksum) // RFC 768: a computed 0 travels as all ones
 }

@@ -1,5 +1,6 @@
 import { expect, test } from 'vitest'
 import { PacketBatch } from '../memory/packet-batch.js'
+import { SlabPool } from '../memory/slab.js'
 import { DEFAULTS } from '../options.js'
 import { Stack } from '../stack.js'
 import { Prng } from '../testing/prng.js'
@@ -9,6 +10,8 @@ import { Output } from './output.js'
 
 const A: End = [0, 0, 0xffff, 0x0a000001, 1]
 const B: End = [0, 0, 0xffff, 0x0a000002, 2]
+/** Whose share it is. */
+const FLOW = { waiting: 0 }
 const C: End = [0x20010db8, 0, 0, 3, 3]
 
 test('identification (RFC 7739 §5.3): no repetition within 65,536 of a pair; one pair’s tells nothing about another’s', () => {
@@ -24,8 +27,8 @@ test('identification (RFC 7739 §5.3): no repetition within 65,536 of a pair; on
   expect(again.next(A, B)).not.toBe(new Identification(() => prng.random32()).next(A, B))
 })
 
-function output(options = {}) {
-  return new Output({ ...DEFAULTS, ...options }, new Identification(() => 5))
+function output(options = {}, slabs = new SlabPool()) {
+  return new Output({ ...DEFAULTS, ...options }, new Identification(() => 5), slabs)
 }
 
 test('rows stop at the limit, fragments too, and go on where they stopped', () => {
@@ -59,7 +62,7 @@ test('a whole packet leaves as it came, in whatever pieces', () => {
 test('on a NIC that blocks datagrams do not starve connections, nor these them: each has half of a batch', () => {
   const prng = new Prng(3)
   const stack = new Stack({ udpSendBudget: 1 << 20 }, prng)
-  for (let i = 0; i < 1000; i++) stack.udp.send(true, A, B, new Uint8Array(10))
+  for (let i = 0; i < 1000; i++) stack.udp.send(true, [A[0], A[1], A[2], A[3], 1 + i], B, new Uint8Array(10)) // no trains
   for (let i = 0; i < 300; i++) stack.connect([0, 0, 0xffff, 0x0a000002], 80, [0, 0, 0xffff, 0x0a000001], 1000 + i)
   const tx = PacketBatch.forSending(64)
   const protocols = () => {
@@ -77,4 +80,60 @@ test('on a NIC that blocks datagrams do not starve connections, nor these them: 
   tx.reset()
   expect(stack.poll(0, tx)).toBe(true)
   expect(protocols()).toEqual({ 6: 0, 17: 64 })
+})
+
+/** Rows as length of payload, and what they are cut into. */
+function rowsOf(out: Output, limit = 64): string[] {
+  const tx = PacketBatch.forSending(64)
+  out.poll(tx, limit)
+  const rows = Array.from(
+    { length: tx.count },
+    (_, row) => `${tx.packetLength(row) - 28}${tx.gsoSize[row] > 0 ? ` / ${tx.gsoSize[row]}` : ''}`,
+  )
+  tx.reset()
+  return rows
+}
+
+test('neighbours of one size between the same ends are a train; a shorter one ends it, anything else begins anew', () => {
+  const pool = new SlabPool()
+  const out = output({}, pool)
+  const put = (length: number, from = A, to = B, sender = FLOW) => out.udp(true, from, to, new Uint8Array(length).fill(length), sender)
+  for (const length of [100, 100, 100, 40, 100, 100, 101, 0, 0, 1200]) put(length)
+  put(1200, [...A] as unknown as End) // the same in other words
+  put(1200, [...A.slice(0, 4), 9] as unknown as End)
+  put(1200, A, [...B.slice(0, 4), 9] as unknown as End)
+  put(1200, A, B, { waiting: 0 })
+  expect(rowsOf(out)).toEqual(['340 / 100', '200 / 100', '101', '0', '0', '2400 / 1200', '1200', '1200', '1200'])
+  for (let i = 0; i < 150; i++) put(10)
+  for (let i = 0; i < 60; i++) put(1472)
+  for (let i = 0; i < 3; i++) put(1473)
+  const rows = rowsOf(out)
+  expect(rows.slice(0, 5)).toEqual(['640 / 10', '640 / 10', '220 / 10', `${44 * 1472} / 1472`, `${16 * 1472} / 1472`])
+  expect(rows.length).toBe(5 + 6) // the last three in two fragments each
+  expect([pool.inUse, FLOW.waiting]).toEqual([0, 0])
+})
+
+test('a train that waits while the MTU shrinks leaves datagram by datagram, in fragments', () => {
+  const options = { ...DEFAULTS, mtu: 1500 }
+  const out = new Output(options, new Identification(() => 5))
+  for (const length of [1400, 1400, 600]) out.udp(true, A, B, new Uint8Array(length), FLOW)
+  options.mtu = 1280
+  expect(rowsOf(out, 3).length).toBe(3)
+  out.udp(true, A, B, new Uint8Array(600), FLOW)
+  expect(rowsOf(out).length).toBe(3)
+  expect(FLOW.waiting).toBe(0)
+})
+
+test('where the device does not cut there are no trains', () => {
+  const out = output({ offload: false })
+  for (let i = 0; i < 3; i++) out.udp(true, A, B, new Uint8Array(100), FLOW)
+  expect(rowsOf(out)).toEqual(['100', '100', '100'])
+})
+
+test('a datagram larger than a slab has memory of its own', () => {
+  const pool = new SlabPool({ size: 1000 })
+  const out = output({ mtu: 9000 }, pool)
+  for (const length of [600, 600, 5000, 600]) out.udp(true, A, B, new Uint8Array(length), FLOW)
+  expect(rowsOf(out)).toEqual(['600', '600', '5000', '600'])
+  expect(pool.inUse).toBe(0)
 })

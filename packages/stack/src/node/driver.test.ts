@@ -98,7 +98,7 @@ class Bench {
 
   /** `n` datagrams wait to be sent. */
   queue(n: number) {
-    for (let i = 0; i < n; i++) this.stack.udp.send(true, [0, 0, 0xffff, 1, 1], [0, 0, 0xffff, 2, 2], new Uint8Array(10))
+    for (let i = 0; i < n; i++) this.stack.udp.send(true, [0, 0, 0xffff, 1, 1 + i], [0, 0, 0xffff, 2, 2], new Uint8Array(10))
   }
 
   /** As many rows as fit, of which nothing can be made. */

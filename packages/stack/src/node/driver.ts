@@ -311,6 +311,16 @@ function guard<A extends unknown[]>(host: Host, fn: (...args: A) => void): (...a
 const guardedEvents = (events: StackEvents, host: Host): StackEvents => ({
   tcp: guard(host, (connection, bits) => events.tcp(connection, bits)),
   datagram: guard(host, datagram => events.datagram(datagram)),
+  ...(events.carry && {
+    carry: datagram => {
+      try {
+        return events.carry?.(datagram) === true
+      } catch (error) {
+        host.raise(error)
+        return true // it may have taken it
+      }
+    },
+  }),
   flowEnded: guard(host, flow => events.flowEnded(flow)),
   undelivered: guard(host, report => events.undelivered?.(report)),
   ...(events.echo && { echo: guard(host, request => events.echo?.(request)) }),

@@ -25,12 +25,23 @@ interface FlowEvents {
   close: () => void
 }
 
+/** Takes the datagrams of a flow where they lie, in place of 'message'. */
+export interface DatagramCarrier {
+  /** The datagram, or train of datagrams, is borrowed for the call. False: 'message' shall tell of each. */
+  carry(datagram: Datagram): boolean
+}
+
+/** Whom a datagram is from, checked and in the stack's own form; see TunFlow.sender. */
+export type Sender = End
+
 /** Everything one socket of an application sends and gets. */
 export class TunFlow extends EventEmitter<FlowEvents> {
   readonly source: Endpoint
   closed = false
   /** Yours. */
   context: unknown = undefined
+  /** Asked before the only listener of 'message', which must be its own. @internal */
+  carrier: DatagramCarrier | null = null
   private readonly flow: UdpFlow
   private readonly port: UdpPort
 
@@ -52,6 +63,21 @@ export class TunFlow extends EventEmitter<FlowEvents> {
     const { flow } = this
     this.port.touch(flow)
     return this.port.sendTo(flow, senderOf(from, flow.v4), payload)
+  }
+
+  /** `from` for `sendLent`; throws as `send` does. @internal */
+  sender(from: { address: string; port: number }): Sender {
+    return senderOf(from, this.flow.v4)
+  }
+
+  /** `send` of bytes[start, end), which are borrowed. @internal */
+  sendLent(bytes: Uint8Array, start: number, end: number, from: Sender): boolean {
+    return !this.closed && this.port.sendLent(this.flow, from, bytes, start, end)
+  }
+
+  /** Does somebody carry this datagram, or train, away? @internal */
+  carry(datagram: Datagram): boolean {
+    return this.carrier !== null && this.listenerCount('message') === 1 && this.carrier.carry(datagram)
   }
 
   /** Tells the source that nobody is at `to`: ICMP port unreachable for a datagram of `length` bytes it sent there. */
@@ -149,13 +175,23 @@ export class UdpPort {
 
   /** `flow`: whose share of the queue it takes. */
   send(v4: boolean, from: End, to: End, payload: Uint8Array, flow: UdpFlow | null = null): boolean {
-    const sent = this.stack.udp.send(v4, from, to, copied(payload), flow)
+    const sent = this.stack.udp.send(v4, from, to, checked(payload), flow)
     this.driver.wake()
     return sent
   }
 
   sendTo(flow: UdpFlow, from: End, payload: Uint8Array): boolean {
-    const sent = this.stack.udp.sendTo(flow, from, copied(payload), this.driver.now())
+    const sent = this.stack.udp.sendTo(flow, from, checked(payload), this.driver.now())
+    this.driver.wake()
+    return sent
+  }
+
+  /** The flow is in use by that. */
+  sendLent(flow: UdpFlow, from: End, bytes: Uint8Array, start: number, end: number): boolean {
+    const now = this.driver.now()
+    const { udp } = this.stack
+    udp.flows.touch(flow, now)
+    const sent = udp.sendTo(flow, from, bytes, now, start, end)
     this.driver.wake()
     return sent
   }
@@ -193,8 +229,8 @@ export function payloadOf(d: Datagram): Buffer {
   return payload
 }
 
-function copied(payload: Uint8Array): Uint8Array<ArrayBuffer> {
-  if (payload.length <= MAX_DATAGRAM) return new Uint8Array(payload)
+function checked(payload: Uint8Array): Uint8Array {
+  if (payload.length <= MAX_DATAGRAM) return payload
   throw coded(new RangeError(`a datagram holds ${MAX_DATAGRAM} bytes, not ${payload.length}`), 'ERR_TUN_DATAGRAM_SIZE')
 }
 

@@ -131,6 +131,8 @@ export class Endpoint {
   /** Asked for every new connection; the default accepts it. */
   onrequest: (stream: TestStream) => void = stream => stream.connection.accept()
   ondatagram: (datagram: Datagram) => void = () => {}
+  /** Asked before; true: it has taken the datagram, or train. */
+  oncarry: (datagram: Datagram) => boolean = () => false
   onflowended: (flow: UdpFlow) => void = () => {}
   onundelivered: (report: Undelivered) => void = () => {}
   /** Pings to what is not served here; the default refuses them. */
@@ -153,6 +155,7 @@ export class Endpoint {
       {
         tcp: (connection, bits) => this.tcp(connection, bits),
         datagram: datagram => this.ondatagram(datagram),
+        carry: datagram => this.oncarry(datagram),
         flowEnded: flow => this.onflowended(flow),
         echo: echo => this.onecho(echo),
         undelivered: report => this.onundelivered(report),

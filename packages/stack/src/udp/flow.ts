@@ -1,6 +1,7 @@
 // Owns: UDP as flows by source: one flow for everything an application's socket sends, wherever to (endpoint-independent mapping).
 // Read first: RFC 4787 §4.1, §4.3 (idle time); contacts.ts for §5 (filters).
 
+import type { End } from '../ip/fragments.js'
 import type { Sender } from '../ip/output.js'
 import type { DeadlineHeap, Wakeable } from '../memory/deadline-heap.js'
 import { FlowTable } from '../memory/flow-table.js'
@@ -23,6 +24,8 @@ export class UdpFlow implements Wakeable, Sender {
   readonly s2: number
   readonly s3: number
   readonly srcPort: number
+  /** All of it together. */
+  readonly source: End
   private readonly flows: UdpFlows
   /** Idle for this long, it ends; milliseconds. */
   idleTimeout: Millis
@@ -50,6 +53,7 @@ export class UdpFlow implements Wakeable, Sender {
     this.s2 = s2
     this.s3 = s3
     this.srcPort = srcPort
+    this.source = [s0, s1, s2, s3, srcPort]
     this.idleTimeout = idleTimeout
     this.contacts = flows.contacts === null ? NOBODY : new Set()
   }

@@ -5,7 +5,7 @@ import type { Icmp, PathError } from '../icmp.js'
 import type { End } from '../ip/fragments.js'
 import type { Output } from '../ip/output.js'
 import type { DeadlineHeap, Wakeable } from '../memory/deadline-heap.js'
-import type { Bytes, Millis, Slab } from '../memory/slab.js'
+import type { Millis, Slab } from '../memory/slab.js'
 import type { StackOptions } from '../options.js'
 import type { Stats } from '../stats.js'
 import { Offender, type Reported, type Unreachable } from '../wire/icmp.js'
@@ -20,7 +20,14 @@ const MAX_UNDELIVERED = 512
 /** RFC 768 over IPv4: 65,535 − 20 − 8; the same bound for IPv6, whose own is 20 higher. */
 export const MAX_DATAGRAM = 65_507
 
-/** A datagram received: valid during the drain that hands it over. */
+/** Whom the drain tells; see StackEvents. */
+interface UdpEvents {
+  datagram(datagram: Datagram): void
+  carry?(datagram: Datagram): boolean
+  flowEnded(flow: UdpFlow): void
+}
+
+/** A datagram received, or a train of them: valid during the drain that hands it over. */
 export class Datagram {
   /** null: hijacked by `serve`, such datagrams make no flow. */
   flow: UdpFlow | null = null
@@ -41,6 +48,8 @@ export class Datagram {
   slab: Slab | null = null
   start = 0
   end = 0
+  /** 0, or these are several datagrams of so many bytes each, of which the last may have fewer (USO). */
+  segment = 0
 }
 
 /** What ICMP said of a datagram to `flow`, of which it quotes where it seemed to come from. */
@@ -58,7 +67,9 @@ export class Udp {
   private readonly offender = new Offender()
   /** Ports on which datagrams make no flow: [address or null for any]. */
   private readonly served = new Map<number, ((d0: number, d1: number, d2: number, d3: number) => boolean)[]>()
+  /** Those in [0, rows) wait, `queued` datagrams altogether. */
   private readonly queue: Datagram[] = []
+  private rows = 0
   private queued = 0
   private readonly reports: Undelivered[] = []
   private readonly output: Output
@@ -103,16 +114,18 @@ export class Udp {
       ? null
       : this.flows.of(ip.v4, ip.s0, ip.s1, ip.s2, ip.s3, udp.srcPort, udp.dstPort, now)
     if (flow !== null) this.flows.contacts?.note(flow, ip.d0, ip.d1, ip.d2, ip.d3, udp.dstPort, now)
-    let at = udp.data
-    do {
-      this.enqueue(ip, udp, flow, slab, at, Math.min(at + step, udp.end))
-      at += step
-    } while (at < udp.end)
+    const { data, end } = udp
+    const count = size > 0 && end - data > size ? Math.ceil((end - data) / size) : 1
+    const taken = Math.min(count, MAX_QUEUED - this.queued)
+    this.stats.drops.udpOverflow += count - taken
+    if (taken === 0) return
+    this.queued += taken
+    this.enqueue(ip, udp, flow, slab, data, taken < count ? data + taken * size : end, taken > 1 ? size : 0)
   }
 
-  private enqueue(ip: IpPacket, udp: UdpHeader, flow: UdpFlow | null, slab: Slab, start: number, end: number): void {
-    if (this.queued === this.queue.length) this.queue.push(new Datagram())
-    const d = this.queue[this.queued++]
+  private enqueue(ip: IpPacket, udp: UdpHeader, flow: UdpFlow | null, slab: Slab, start: number, end: number, segment: number): void {
+    if (this.rows === this.queue.length) this.queue.push(new Datagram())
+    const d = this.queue[this.rows++]
     d.flow = flow
     d.v4 = ip.v4
     d.s0 = ip.s0
@@ -130,6 +143,7 @@ export class Udp {
     d.slab = slab
     d.start = start
     d.end = end
+    d.segment = segment
   }
 
   /** Destination unreachable, from the application's side. False: there is no such flow, or there are too many to tell of. */
@@ -141,18 +155,22 @@ export class Udp {
   }
 
   /** Hands over what came, then what did not arrive, then the flows that ended. */
-  drain(datagram: (d: Datagram) => void, undelivered: (report: Undelivered) => void, ended: (flow: UdpFlow) => void): void {
-    for (let i = 0; i < this.queued; i++) {
+  drain(events: UdpEvents): void {
+    for (let i = 0; i < this.rows; i++) {
       const d = this.queue[i]
-      datagram(d)
+      if (events.carry?.(d) !== true) {
+        if (d.segment === 0) events.datagram(d)
+        else handOverEach(d, events)
+      }
       d.slab?.release()
       d.slab = null
       d.flow = null
     }
+    this.rows = 0
     this.queued = 0
-    for (const report of this.reports.splice(0)) undelivered(report)
+    for (const report of this.reports.splice(0)) events.undelivered?.(report)
     const over = this.flows.ended
-    for (let i = 0; i < over.length; i++) ended(over[i])
+    for (let i = 0; i < over.length; i++) events.flowEnded(over[i])
     over.length = 0
   }
 
@@ -161,22 +179,22 @@ export class Udp {
   }
 
   /**
-   * Sends a datagram; words and port of either end. `payload` is the stack's from now on. False: too large, or the queue is full.
+   * Sends a datagram, bytes[start, end), which is copied; words and port of either end. False: too large, or the queue is full.
    */
-  send(v4: boolean, from: End, to: End, payload: Bytes, flow: UdpFlow | null = null): boolean {
-    const sent = payload.length <= MAX_DATAGRAM && this.output.udp(v4, from, to, payload, flow)
+  send(v4: boolean, from: End, to: End, bytes: Uint8Array, flow: UdpFlow | null = null, start = 0, end = bytes.length): boolean {
+    const sent = end - start <= MAX_DATAGRAM && this.output.udp(v4, from, to, bytes, flow, start, end)
     if (!sent) this.stats.drops.udpSend++
     return sent
   }
 
   /** The same to the flow's source. False as well if the filter keeps datagrams from `from` out. */
-  sendTo(flow: UdpFlow, from: End, payload: Bytes, now: Millis): boolean {
+  sendTo(flow: UdpFlow, from: End, bytes: Uint8Array, now: Millis, start = 0, end = bytes.length): boolean {
     const { contacts } = this.flows
     if (contacts !== null && !contacts.permits(flow, from[0], from[1], from[2], from[3], from[4], now)) {
       this.stats.drops.udpFiltered++
       return false
     }
-    return this.send(flow.v4, from, [flow.s0, flow.s1, flow.s2, flow.s3, flow.srcPort], payload, flow)
+    return this.send(flow.v4, from, flow.source, bytes, flow, start, end)
   }
 
   /** Tells the sender of a datagram that nobody is there: by default ICMP port unreachable. */
@@ -206,5 +224,16 @@ export class Udp {
     p.length = UDP_HEADER + length
     p.word = p.length << 16
     return p
+  }
+}
+
+/** A train that nobody takes as a whole. */
+function handOverEach(d: Datagram, events: UdpEvents): void {
+  const { segment, start, end } = d
+  d.segment = 0
+  for (let at = start; at < end; at += segment) {
+    d.start = at
+    d.end = Math.min(at + segment, end)
+    events.datagram(d)
   }
 }
