@@ -45,7 +45,8 @@ describeSystem('tun doctor', needs, () => {
 
   async function doctor({ nobody = false, node = '0666', within = [], args = [] }: Around = {}): Promise<Report> {
     const make = node === 'none' ? 'true' : `mknod -m ${node} /dev/net/tun c 10 200`
-    const script = `mount -t tmpfs none /dev/net && ${make} && cd / && exec "$@"`
+    // What other runs left on this machine, in /var/lib/tun, is not looked at.
+    const script = `mount -t tmpfs none /dev/net && mount -t tmpfs none /var/lib && ${make} && cd / && exec "$@"`
     const become = nobody ? ['setpriv', `--reuid=${NOBODY}`, `--regid=${NOBODY}`, '--clear-groups', '--'] : []
     const command = ['-m', 'sh', '-c', script, 'sh', ...within, ...become, process.execPath, TUN, 'doctor', '--json', ...args]
     const done = await machine.run('unshare', command, { env: { HOME: '/nonexistent' } })
@@ -171,9 +172,15 @@ describeSystem('tun doctor', needs, () => {
       const seen = [machine.ip('-o', 'link'), machine.ip('-o', 'address'), machine.ip('rule')]
       for (const family of ['-4', '-6']) seen.push(machine.ip(family, 'route', 'show', 'table', 'all'))
       seen.push(
-        (await machine.run('sh', ['-c', `${settings}; ls -l /dev/net /run/netns /var/lib/tun /etc/resolv.conf 2>&1`])).stdout.toString(),
+        (
+          await machine.run('sh', [
+            '-c',
+            `${settings}; ls -l /dev/net /etc/resolv.conf /etc/nsswitch.conf 2>&1; ls /run/netns | grep tunlab-${process.pid}`,
+          ])
+        ).stdout.toString(),
       )
-      seen.push(readFileSync('/proc/mounts', 'utf8'))
+      // Others on this machine make namespaces meanwhile.
+      seen.push(readFileSync('/proc/mounts', 'utf8').replaceAll(/^.*\/run\/netns.*\n/gm, ''))
       // Addresses have lifetimes and routes hints of age: not ours to change, and not looked at.
       return seen.join('\n').replaceAll(/(valid_lft|preferred_lft|expires|age) \w+/g, '')
     }

@@ -1,7 +1,7 @@
 // `tun dump`: a command's packets and those of a running proxy, judged by tshark and capinfos. And that nobody has to read them.
 
 import { spawnSync } from 'node:child_process'
-import { readFileSync } from 'node:fs'
+import { existsSync, readFileSync } from 'node:fs'
 import { join } from 'node:path'
 import { afterAll, beforeAll, expect, it } from 'vitest'
 import { Lab, type Namespace, NOBODY, until } from '../../scripts/lab/lab.mjs'
@@ -46,7 +46,7 @@ describeSystem('tun dump of a command', { lab: true, peers: ['curl', 'setpriv', 
     const node = 'mount -t tmpfs none /dev/net && mknod -m 0666 /dev/net/tun c 10 200 && cd / && exec "$@"'
     return machine.start('unshare', ['-m', 'sh', '-c', node, 'sh', ...become, process.execPath, TUN, 'dump', ...args])
   }
-  const run = (nobody: boolean, ...args: string[]) => start(nobody, ...args).finish(30_000)
+  const run = (nobody: boolean, ...args: string[]) => start(nobody, ...args).finish(30_000, undefined)
   const curl = (url: string) => ['--', 'curl', '-4', '-q', '-sS', '--max-time', '10', url]
 
   it('prints a line for each packet, named by DNS, on stderr; the command’s output and exit code stay its own', async () => {
@@ -102,6 +102,15 @@ describeSystem('tun dump of a command', { lab: true, peers: ['curl', 'setpriv', 
     // The file itself says who the address is: -N n takes nothing from this machine.
     const hosts = spawnSync(findBinary('tshark')!, ['-r', file, '-q', '-z', 'hosts'], { encoding: 'utf8' })
     expect(hosts.stdout).toMatch(new RegExp(`^${request?.[4].replaceAll('.', '\\.')}\\s+web\\.test$`, 'm'))
+  })
+
+  it('leaves no file behind a mistake, and a full disk ends the writing, not the command', async () => {
+    const file = join(lab.directory, 'never.pcapng')
+    const wrong = await run(true, '-w', file, '--proxy', 'ftp://x', 'true')
+    expect([wrong.code, existsSync(file)]).toEqual([125, false])
+    const full = await run(false, '-w', '/dev/full', ...curl('http://web.test/'))
+    expect(full.stdout.toString()).toContain('You come from')
+    expect(full).toMatchObject({ code: 0, stderr: expect.stringMatching(/^tun: --write \/dev\/full: writing stopped \(ENOSPC\)$/m) })
   })
 
   it('-w - is a pipe into tshark, while the command’s words go to stderr', async () => {
@@ -183,6 +192,8 @@ describeSystem('tun dump of a NIC', { lab: true, peers: ['tshark', 'setpriv'], b
     const world = await Scene.forThisTest()
     const none = await world.apps.run(process.execPath, [TUN, 'dump', '-i', 'tun5'])
     expect(none).toMatchObject({ code: 125, stderr: 'tun: tun5: there is no such NIC here\ntun: ip -br link shows those that are there' })
+    const full = await world.apps.run(process.execPath, [TUN, 'dump', '-i', NIC, '-w', '/dev/full'])
+    expect(full).toMatchObject({ code: 125, stderr: expect.stringContaining('tun: --write /dev/full: writing stopped (ENOSPC)') })
     const nobody = await world.apps.run(process.execPath, [TUN, 'dump', '-i', NIC], { nobody: true })
     expect(nobody).toMatchObject({
       code: 125,

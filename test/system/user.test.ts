@@ -93,6 +93,16 @@ describeSystem('clash-proxy --user', needs, () => {
     })
   })
 
+  it('ends where the kernel was told to leave capabilities alone: a change of the user that is none', async () => {
+    await alone(async (machine, file) => {
+      const command = ['--securebits=+no_setuid_fixup', '--', process.execPath, PROXY, '-f', file, '--user', 'nobody']
+      const { code, stderr } = await machine.run('setpriv', command, { timeout: 20_000 })
+      expect(code).toBe(1)
+      expect(stderr).toMatch(/^clash-proxy: this process has not become nobody for good: CapPrm of a thread is 0*1\w+ \(ERR_TUN_USER\)$/)
+      expect(machine.hasDevice(TUN)).toBe(false)
+    })
+  })
+
   it('who is not root cannot become another, and need not become himself', async () => {
     await alone(async (machine, file) => {
       machine.ip('tuntap', 'add', 'dev', TUN, 'mode', 'tun', 'user', String(NOBODY))
@@ -100,7 +110,7 @@ describeSystem('clash-proxy --user', needs, () => {
       const become = ['setpriv', `--reuid=${NOBODY}`, `--regid=${NOBODY}`, '--clear-groups', '--']
       const run = (user: string) =>
         machine.start('unshare', ['-m', 'sh', '-c', node, 'sh', ...become, process.execPath, PROXY, '-f', file, '--user', user])
-      const other = await run('daemon').finish(20_000)
+      const other = await run('daemon').finish(20_000, undefined)
       expect(other).toMatchObject({ code: 1, stderr: expect.stringContaining('clash-proxy: only root can become daemon (ERR_TUN_USER)') })
       await run('nobody').waitFor(/\[USER\] nobody/)
     })

@@ -4,7 +4,7 @@
 import { openSync } from 'node:fs'
 import { type PacketFilter, PacketWatch, parsePacketFilter } from '@tun/device'
 import type { DumpArguments } from './args.js'
-import { execTapped } from './exec.js'
+import { EXIT, execTapped } from './exec.js'
 import { PacketLog } from './packet-log.js'
 import { Sink } from './sink.js'
 
@@ -25,18 +25,23 @@ export async function dump(options: DumpArguments, say: Say, application: string
 
 async function dumpCommand(options: DumpArguments, filter: PacketFilter | undefined, say: Say, application: string): Promise<number> {
   const { command, proxy, config } = options
-  const output = new Output(options, STDERR, say)
-  const log = new PacketLog({ interfaceName: 'tun0', application, filter, count: options.count, ...output.ways })
+  let output: Output | undefined
+  let log: PacketLog | undefined
   // Standard output is the capture's: the command's words go where its errors go.
   const stdio = options.write === '-' ? ([0, STDERR, STDERR] as const) : undefined
-  const code = await execTapped({ command, proxy, config, verbose: false }, say, {
-    see: (bytes, outgoing) => log.packet(bytes, outgoing),
-    stdio,
-  })
-  log.end()
-  await output.end()
-  if (options.write !== undefined || log.leftOut > 0) say(summary(log))
-  return code
+  const open = () => {
+    output = new Output(options, STDERR, say)
+    const made = new PacketLog({ interfaceName: 'tun0', application, filter, count: options.count, ...output.ways })
+    log = made
+    return (bytes: Uint8Array, outgoing: boolean) => made.packet(bytes, outgoing)
+  }
+  try {
+    return await execTapped({ command, proxy, config, verbose: false }, say, { open, stdio })
+  } finally {
+    log?.end()
+    await output?.end()
+    if (log && (options.write !== undefined || log.leftOut > 0)) say(summary(log))
+  }
 }
 
 async function dumpNic(
@@ -71,7 +76,7 @@ async function dumpNic(
     await output.end()
     if (why !== undefined) say(why)
     say(summary(log, missed))
-    return 0
+    return output.failed ? EXIT.failed : 0
   } finally {
     watch.close()
     for (const signal of signals) process.off(signal, stop)
@@ -96,13 +101,18 @@ function readFilter(text: string | undefined): PacketFilter | undefined {
 /** The places that lines and blocks go to. */
 class Output {
   readonly ways: { line?: (text: string) => boolean; block?: (bytes: Uint8Array) => boolean }
+  /** For another reason than that nobody reads any more. */
+  failed = false
   private readonly sinks: Sink[] = []
 
   /** @param gone nobody reads any more */
   constructor({ write, print }: DumpArguments, lines: number, say: Say, gone: () => void = () => {}) {
     const sinkFor = (fd: number, what: string) => {
       const sink = new Sink(fd, ({ code }) => {
-        if (code !== 'EPIPE') say(`${what}: writing stopped (${code})`)
+        if (code !== 'EPIPE') {
+          this.failed = true
+          say(`${what}: writing stopped (${code})`)
+        }
         gone()
       })
       this.sinks.push(sink)

@@ -34,31 +34,38 @@ const RESETTING = 100 // ms
 type Say = (line: string) => void
 
 export interface Tap {
-  /** Every packet of the command, as packetTap() shows it. */
-  see: SeePacket
+  /** Called when all else is found good, so that a mistake leaves no file behind; the answer gets every packet, as packetTap() shows it. */
+  open: () => SeePacket
   /** The command's descriptors 0, 1 and 2; undefined: ours. */
   stdio?: readonly [number, number, number]
 }
 
 /** Runs the command to its end and answers the exit code. @throws what the user has to be told */
 export async function exec({ pcap, ...options }: ExecArguments, say: Say): Promise<number> {
-  const record = pcap === undefined ? undefined : recorder(pcap, say)
-  return execThrough(options, say, device => (record ? pcapTap(device, { write: record }) : device))
+  return execThrough(options, say, () => {
+    const record = pcap === undefined ? undefined : recorder(pcap, say)
+    return device => (record ? pcapTap(device, { write: record }) : device)
+  })
 }
 
 /** The same, with its packets shown. */
-export async function execTapped(options: Omit<ExecArguments, 'pcap'>, say: Say, { see, stdio }: Tap): Promise<number> {
-  return execThrough(options, say, device => packetTap(device, see), stdio)
+export async function execTapped(options: Omit<ExecArguments, 'pcap'>, say: Say, { open, stdio }: Tap): Promise<number> {
+  const prepare = (): Wrap => {
+    const see = open()
+    return device => packetTap(device, see)
+  }
+  return execThrough(options, say, prepare, stdio)
 }
 
 type Wrap = (device: TunDevice) => NonNullable<TunInboundOptions['device']>
 
-async function execThrough(options: Omit<ExecArguments, 'pcap'>, say: Say, wrap: Wrap, stdio?: Tap['stdio']): Promise<number> {
+async function execThrough(options: Omit<ExecArguments, 'pcap'>, say: Say, prepare: () => Wrap, stdio?: Tap['stdio']): Promise<number> {
   const { command, proxy, config, verbose } = options
   const chosen = proxy === undefined && config !== undefined ? undefined : wayOf(proxy)
   const file = config === undefined ? undefined : readFile(readText(config), config, chosen)
   for (const warning of file?.warnings ?? []) say(warning)
   const way = file?.way ?? (chosen as Way)
+  const wrap = prepare()
 
   const isolated = isolate(command, stdio && { stdio })
   // Other types than A and AAAA: asked where this machine asks, or, behind a proxy, nobody: it would give away what is looked up.

@@ -60,12 +60,12 @@ export class Sink {
   }
 
   private pump(): void {
-    while (this.queue.length > 0) {
+    while (this.queue.length > 0 && this.failure === undefined) {
       const chunk = this.chunk()
       if (this.way === 'threaded') {
         // A socket, or a pipe of another user's: a thread waits there, and the loop does not.
         write(this.fd, chunk, 0, chunk.length, null, (error, written) => {
-          if (error) return this.fail(error)
+          if (error) return this.refused(error, chunk)
           this.keep(chunk.subarray(written))
           this.pump()
         })
@@ -74,14 +74,18 @@ export class Sink {
       try {
         this.keep(chunk.subarray(writeSync(this.fd, chunk)))
       } catch (error) {
-        if ((error as NodeJS.ErrnoException).code !== 'EAGAIN') return this.fail(error as NodeJS.ErrnoException)
-        this.keep(chunk)
-        setTimeout(() => this.pump(), RETRY)
-        return
+        return this.refused(error as NodeJS.ErrnoException, chunk)
       }
     }
     this.working = false
     this.ended?.()
+  }
+
+  /** Full, or of no use any more. */
+  private refused(error: NodeJS.ErrnoException, chunk: Uint8Array): void {
+    if (error.code !== 'EAGAIN') return this.fail(error)
+    this.keep(chunk)
+    setTimeout(() => this.pump(), RETRY)
   }
 
   private chunk(): Uint8Array {

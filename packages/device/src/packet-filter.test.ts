@@ -124,6 +124,13 @@ describe('a packet filter', () => {
     expect(() => parsePacketFilter(filter)).toThrow(message)
   })
 
+  it('never reads beyond a message that is cut, wherever', () => {
+    for (let length = 20; length <= answer.length; length++) {
+      if (facts.read(Uint8Array.from(answer.subarray(0, length)))) names.learn(facts)
+    }
+    expect(names.learn(facts)).toEqual({ question: 'www.example.org', type: 'A', response: true, addresses: ['198.18.0.5'] })
+  })
+
   it('never throws, whatever the bytes', () => {
     const filter = parsePacketFilter('name a or port 1 or host ::1')
     const changes = fc.array(fc.tuple(fc.nat(100), fc.nat(255)))

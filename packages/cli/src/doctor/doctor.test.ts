@@ -135,7 +135,13 @@ describe('tun doctor', () => {
     ['system', { release: '4.19.0' }, 'fail', '5.3 or later', 'use a kernel'],
     ['system', { platform: 'darwin' }, 'fail', 'Linux only', undefined],
     ['node', { node: '18.20.1' }, 'fail', 'too old', 'install Node'],
-    ['addon', { loadAddon: () => void raise('x', 'install a C++ compiler, then: node install.mjs') }, 'fail', 'x', ' && node install.mjs'],
+    [
+      'addon',
+      { loadAddon: () => void raise('x', 'install a C++ compiler, then: node install.mjs') },
+      'fail',
+      'x',
+      'then: node install.mjs',
+    ],
     ['rp-filter', { files: { '/proc/sys/net/ipv4/conf/all/rp_filter': '1' } }, 'warn', 'strict for new NICs', 'all.rp_filter=2'],
     ['rp-filter', { files: { '/proc/sys/net/ipv4/conf/default/rp_filter': '1' } }, 'warn', 'strict for new NICs', 'all.rp_filter=2'],
     ['rp-filter', { files: { '/proc/sys/net/ipv4/conf/all/rp_filter': '2' } }, 'ok', 'loose', undefined],
@@ -182,6 +188,7 @@ describe('tun doctor', () => {
       'tun0: up, kept for user 1000, nobody serves it. What is routed into tun0 is lost',
       'ip link delete tun0',
     ],
+    ['nics', { files: nic('tun0', { flags: '0x0', tun_flags: '0x1801' }) }, 'ok', 'tun0: down, kept for root, nobody is seen', undefined],
     ['nics', { files: nic('tun0', { carrier: '1' }) }, 'ok', 'served by a process of somebody else', undefined],
     [
       'locks',
@@ -204,6 +211,7 @@ describe('tun doctor', () => {
       'x.lock',
       'rm',
     ],
+    ['locks', { env: { STATE_DIRECTORY: "/it's" }, files: { "/it's/x.lock": '77 9' } }, 'warn', 'x.lock', "rm '/it'\\''s/x.lock'"],
     ['locks', { env: { XDG_STATE_HOME: '/s' }, files: { '/s/tun/yarn.lock': 'yarn' } }, 'ok', 'none', undefined],
     [
       'namespaces',

@@ -14,12 +14,19 @@ export function leftovers(config: string | undefined): readonly Check[] {
   ]
 }
 
+/** By what the kernel says, where no process is seen that serves it. */
+const UNSEEN: Readonly<Record<string, string>> = {
+  true: 'served by a process of somebody else',
+  false: 'nobody serves it',
+  undefined: 'nobody is seen to serve it',
+}
+
 function nics(machine: Machine): Finding {
   const all = nicsOf(machine).filter(({ kind }) => kind === 'tun')
   if (all.length === 0) return ok('no TUN here')
   const said = all.map(nic => {
     const by = nic.served === false ? [] : serversOf(machine, nic.name)
-    const state = by.length > 0 ? `served by ${by.join(', ')}` : nic.served ? 'served by a process of somebody else' : 'nobody serves it'
+    const state = by.length > 0 ? `served by ${by.join(', ')}` : UNSEEN[String(nic.served)]
     const kept = nic.persistent ? [`kept for ${nic.owner === undefined ? 'root' : `user ${nic.owner}`}`] : []
     return { nic, by, line: `${nic.name}: ${[nic.up ? 'up' : 'down', ...kept, state].join(', ')}` }
   })
@@ -57,9 +64,14 @@ function locks(machine: Machine, config: string | undefined): Finding {
     else stale.push(file)
   }
   if (stale.length > 0) {
-    return warn(`left by a process that has ended: ${stale.join(', ')}. The next start takes it over`, `rm ${stale.join(' ')}`)
+    return warn(`left by a process that has ended: ${stale.join(', ')}. The next start takes it over`, `rm ${stale.map(quoted).join(' ')}`)
   }
   return ok(held.length === 0 ? 'none' : `in use: ${held.join(', ')}`)
+}
+
+/** As a shell wants it. */
+function quoted(path: string): string {
+  return /^[\w./-]+$/.test(path) ? path : `'${path.replaceAll("'", "'\\''")}'`
 }
 
 /** Those of `npm run try` and of the tests are called after their process; tun exec has none with a name. */

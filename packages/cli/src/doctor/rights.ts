@@ -61,7 +61,7 @@ function addon(machine: Machine): Finding {
     machine.loadAddon()
   } catch (error) {
     const { found, fix } = told(error)
-    return fail(found, fix?.replace(/, then: /, ' && '))
+    return fail(found, fix)
   }
   // Which file that was, the kernel knows best.
   const file = /\s(\/.*\.node)$/m.exec(textOf(machine, '/proc/self/maps') ?? '')?.[1]
