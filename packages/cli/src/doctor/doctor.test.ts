@@ -171,6 +171,7 @@ describe('tun doctor', () => {
       'nobody may',
       'ping_group_range="0 2147483647"',
     ],
+    ['ping-group-range', { files: { ...root, '/proc/sys/net/ipv4/ping_group_range': '1 0' } }, 'ok', 'has cap_net_raw', undefined],
     ['ping-group-range', { groups: [5, 27], files: { '/proc/sys/net/ipv4/ping_group_range': '27 27' } }, 'ok', '27 to 27', undefined],
     ['descriptors', { files: { '/proc/self/limits': 'Max open files   1024   4096   files' } }, 'warn', 'at most 512 UDP flows', 'prlimit'],
     [

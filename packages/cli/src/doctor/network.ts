@@ -4,6 +4,7 @@
 import { type Check, type Finding, ok, unknown, warn } from './check.js'
 import { type Machine, sysctl, textOf } from './machine.js'
 import { nicsOf } from './nics.js'
+import { hasCapability, NET_RAW } from './rights.js'
 
 /** Fewer ephemeral ports than this: connections of a busy proxy to one server run out of them. */
 const PORTS = 16_384
@@ -74,10 +75,9 @@ function pingGroupRange(machine: Machine): Finding {
   if (range === undefined) return unknown('net.ipv4.ping_group_range cannot be read')
   const [low, high] = range.split(/\s+/).map(Number)
   if (machine.groups.some(group => group >= low && group <= high)) return ok(`${low} to ${high}: this process may send pings`)
-  return warn(
-    `${low > high ? 'nobody' : `only groups ${low} to ${high}`} may send pings without a capability: they cannot be carried on`,
-    `sudo sysctl -w net.ipv4.ping_group_range="0 ${MAX_GROUP}"`,
-  )
+  const who = `${low > high ? 'nobody' : `only groups ${low} to ${high}`} may send pings without a capability`
+  if (hasCapability(machine, NET_RAW)) return ok(`${who}; this process has cap_net_raw (not after --user)`)
+  return warn(`${who}: they cannot be carried on`, `sudo sysctl -w net.ipv4.ping_group_range="0 ${MAX_GROUP}"`)
 }
 
 function descriptors(machine: Machine): Finding {

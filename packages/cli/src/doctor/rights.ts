@@ -6,6 +6,7 @@ import { type Machine, sysctl, textOf } from './machine.js'
 
 export const NET_BIND_SERVICE = 10
 export const NET_ADMIN = 12
+export const NET_RAW = 13
 const SYS_ADMIN = 21
 /** Those that tun and the example proxy have a use for. linux/capability.h */
 const USED = new Map([
@@ -13,7 +14,7 @@ const USED = new Map([
   [7, 'setuid'],
   [NET_BIND_SERVICE, 'net_bind_service'],
   [NET_ADMIN, 'net_admin'],
-  [13, 'net_raw'],
+  [NET_RAW, 'net_raw'],
   [SYS_ADMIN, 'sys_admin'],
 ])
 
