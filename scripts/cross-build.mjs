@@ -58,7 +58,10 @@ export function build(/** @type {string[]} */ zig, /** @type {string} */ name, /
   const directory = join(out, `${target.platform}-${target.arch}`)
   const file = join(directory, target.file)
   mkdirSync(directory, { recursive: true })
-  const definitions = ['NAPI_VERSION=8', 'NODE_GYP_MODULE_NAME=tun_native', 'NAPI_CPP_EXCEPTIONS', 'NODE_ADDON_API_DISABLE_DEPRECATED']
+  const definitions = [
+    ...['NAPI_VERSION=8', 'NODE_GYP_MODULE_NAME=tun_native', 'NODE_ADDON_API_DISABLE_DEPRECATED', 'NAPI_CPP_EXCEPTIONS'],
+    'NODE_API_SWALLOW_UNTHROWABLE_EXCEPTIONS',
+  ]
   const [program, ...before] = zig
   const args = [
     ...before,

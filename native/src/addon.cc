@@ -133,8 +133,7 @@ class TunObject final : public Napi::ObjectWrap<TunObject> {
   void watch(const Napi::CallbackInfo& info) {
     const Napi::Env env = info.Env();
     int events = -1;
-    if (!getInteger(info[0], events)) events = -1;
-    if (events < 0 || events > 3) throw Napi::TypeError::New(env, "watch(events: 0 to 3, callback)");
+    if (!getInteger(info[0], events) || events < 0 || events > 3) throw Napi::TypeError::New(env, "watch(events: 0 to 3, callback)");
     if (events == 0 || tun->ended || tun->descriptor() < 0) return stopWatching();
     if (!info[1].IsFunction()) throw Napi::TypeError::New(env, "watch(events: 0 to 3, callback)");
     int error = 0;

@@ -21,12 +21,15 @@ inline napi_value throwArgument(napi_env env, const char* message) {
   return nullptr;
 }
 
-/** A number of rows, or an exception that is pending. */
-inline napi_value answerCount(napi_env env, size_t count) {
+/** A whole number, a negative errno among them, or an exception that is pending. */
+inline napi_value answerNumber(napi_env env, int64_t number) {
   napi_value result = nullptr;
-  if (napi_create_uint32(env, static_cast<uint32_t>(count), &result) != napi_ok) return throwArgument(env, "the answer cannot be made");
+  if (napi_create_int32(env, static_cast<int32_t>(number), &result) != napi_ok) return throwArgument(env, "the answer cannot be made");
   return result;
 }
+
+/** A number of rows. */
+inline napi_value answerCount(napi_env env, size_t count) { return answerNumber(env, static_cast<int64_t>(count)); }
 
 struct Bytes {
   uint8_t* data = nullptr;

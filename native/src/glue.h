@@ -58,7 +58,7 @@ inline std::string textOption(Napi::Env env, const Napi::Object& options, const 
 }
 
 /** SO_MARK; negative if it is left out. */
-inline int64_t markValue(const Napi::Value& value) {
+inline int64_t markOption(const Napi::Value& value) {
   if (value.IsUndefined()) return -1;
   const double number = value.IsNumber() ? value.As<Napi::Number>().DoubleValue() : -1;
   if (!(number >= 0 && number <= UINT32_MAX) || number != static_cast<uint32_t>(number)) {

@@ -23,24 +23,27 @@ inline Napi::Value openPacketSocketMethod(const Napi::CallbackInfo& info) {
 
 // packetDrops(fd): number
 inline Napi::Value packetDropsMethod(const Napi::CallbackInfo& info) {
-  if (!info[0].IsNumber()) throw Napi::TypeError::New(info.Env(), "packetDrops(socket: number)");
+  int socket = -1;
+  if (!getInteger(info[0], socket)) throw Napi::TypeError::New(info.Env(), "packetDrops(socket: number)");
   unsigned drops = 0;
   Failure failure;
-  if (!packetDrops(info[0].As<Napi::Number>().Int32Value(), drops, failure)) throw systemError(info.Env(), failure);
+  if (!packetDrops(socket, drops, failure)) throw systemError(info.Env(), failure);
   return Napi::Number::New(info.Env(), drops);
 }
 
 // countSenders(signal)
 inline void countSendersMethod(const Napi::CallbackInfo& info) {
-  if (!info[0].IsNumber()) throw Napi::TypeError::New(info.Env(), "countSenders(signal: number)");
+  int signal = -1;
+  if (!getInteger(info[0], signal)) throw Napi::TypeError::New(info.Env(), "countSenders(signal: number)");
   Failure failure;
-  if (!countSenders(info[0].As<Napi::Number>().Int32Value(), failure)) throw systemError(info.Env(), failure);
+  if (!countSenders(signal, failure)) throw systemError(info.Env(), failure);
 }
 
 // takeSenders(signal): [kernel, processes]
 inline Napi::Value takeSendersMethod(const Napi::CallbackInfo& info) {
-  if (!info[0].IsNumber()) throw Napi::TypeError::New(info.Env(), "takeSenders(signal: number)");
-  const Senders senders = takeSenders(info[0].As<Napi::Number>().Int32Value());
+  int signal = -1;
+  if (!getInteger(info[0], signal)) throw Napi::TypeError::New(info.Env(), "takeSenders(signal: number)");
+  const Senders senders = takeSenders(signal);
   Napi::Array result = Napi::Array::New(info.Env(), 2);
   result.Set(0u, senders.kernel);
   result.Set(1u, senders.processes);

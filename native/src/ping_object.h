@@ -34,7 +34,7 @@ class PingObject final : public Napi::ObjectWrap<PingObject> {
     request.family = integerOption(env, options, "family", 4);
     request.address = textOption(env, options, "address");
     request.device = textOption(env, options, "device");
-    request.mark = markOption(options);
+    request.mark = markOption(options.Get("mark"));
     if (request.family != 4 && request.family != 6) throw Napi::TypeError::New(env, "family must be 4 or 6");
     Failure failure;
     ping = Ping::open(request, failure);
@@ -48,7 +48,7 @@ class PingObject final : public Napi::ObjectWrap<PingObject> {
   static napi_value send(napi_env env, napi_callback_info info) {
     size_t argc = 4;
     napi_value args[4], self;
-    if (napi_get_cb_info(env, info, &argc, args, &self, nullptr) != napi_ok) return nullptr;
+    if (napi_get_cb_info(env, info, &argc, args, &self, nullptr) != napi_ok) return throwArgument(env, "no arguments");
     PingObject* object = unwrapped<PingObject>(env, self);
     Bytes to, payload;
     size_t sequence, ttl;
@@ -59,9 +59,7 @@ class PingObject final : public Napi::ObjectWrap<PingObject> {
     }
     const int error = object->ping->send(reinterpret_cast<int32_t*>(to.data), static_cast<uint16_t>(sequence), static_cast<int>(ttl),
                                          payload.data, payload.length);
-    napi_value result = nullptr;
-    napi_create_int32(env, error, &result);
-    return result;
+    return answerNumber(env, error);
   }
 
   using Take = bool (Ping::*)(uint8_t*, size_t, PingResult&);
@@ -69,15 +67,16 @@ class PingObject final : public Napi::ObjectWrap<PingObject> {
   static napi_value take(napi_env env, napi_callback_info info, Take method, const char* usage) {
     size_t argc = 2;
     napi_value args[2], self;
-    if (napi_get_cb_info(env, info, &argc, args, &self, nullptr) != napi_ok) return nullptr;
+    if (napi_get_cb_info(env, info, &argc, args, &self, nullptr) != napi_ok) return throwArgument(env, "no arguments");
     PingObject* object = unwrapped<PingObject>(env, self);
     Bytes bytes, words;
     if (object == nullptr || argc < 2 || !getArray(env, args[0], napi_uint8_array, bytes) || bytes.length == 0 ||
         !getArray(env, args[1], napi_int32_array, words) || words.length < PingResult::WORDS) {
       return throwArgument(env, usage);
     }
+    const bool taken = (object->ping.get()->*method)(bytes.data, bytes.length, *reinterpret_cast<PingResult*>(words.data));
     napi_value result = nullptr;
-    napi_get_boolean(env, (object->ping.get()->*method)(bytes.data, bytes.length, *reinterpret_cast<PingResult*>(words.data)), &result);
+    if (napi_get_boolean(env, taken, &result) != napi_ok) return throwArgument(env, "the answer cannot be made");
     return result;
   }
 

@@ -60,7 +60,7 @@ class TcpObject final : public Napi::ObjectWrap<TcpObject> {
     request.port = port;
     request.localAddress = text(info[3], "localAddress");
     request.device = text(info[4], "device");
-    request.mark = markValue(info[5]);
+    request.mark = markOption(info[5]);
     const char* step = "";
     const int slot = sockets->open(request, step);
     if (slot < 0) {
@@ -74,17 +74,15 @@ class TcpObject final : public Napi::ObjectWrap<TcpObject> {
   static TcpObject* arguments(napi_env env, napi_callback_info info, size_t wanted, napi_value* args, size_t& slot) {
     size_t argc = wanted;
     napi_value self;
-    if (napi_get_cb_info(env, info, &argc, args, &self, nullptr) != napi_ok) return throwArgument(env, "no arguments"), nullptr;
-    TcpObject* object = unwrapped<TcpObject>(env, self);
+    const bool got = napi_get_cb_info(env, info, &argc, args, &self, nullptr) == napi_ok;
+    TcpObject* object = got ? unwrapped<TcpObject>(env, self) : nullptr;
     if (object != nullptr && argc >= wanted && getSize(env, args[0], slot)) return object;
     throwArgument(env, "the first argument is a slot, and none may be missing");
     return nullptr;
   }
 
   static napi_value answer(napi_env env, int64_t value) {
-    napi_value result = nullptr;
-    napi_create_int32(env, static_cast<int32_t>(value), &result);
-    return result;
+    return answerNumber(env, value);
   }
 
   // send(slot, bytes, start, end), receive(slot, bytes, start, end): how many, or a negative errno
@@ -132,7 +130,7 @@ class TcpObject final : public Napi::ObjectWrap<TcpObject> {
   static napi_value wait(napi_env env, napi_callback_info info) {
     size_t argc = 1;
     napi_value args[1], self;
-    if (napi_get_cb_info(env, info, &argc, args, &self, nullptr) != napi_ok) return throwArgument(env, "no arguments"), nullptr;
+    if (napi_get_cb_info(env, info, &argc, args, &self, nullptr) != napi_ok) return throwArgument(env, "no arguments");
     TcpObject* object = unwrapped<TcpObject>(env, self);
     Bytes events;
     if (object == nullptr || argc < 1 || !getArray(env, args[0], napi_int32_array, events) || events.length < TcpSockets::EVENT_WORDS) {

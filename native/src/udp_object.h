@@ -37,7 +37,7 @@ class UdpObject final : public Napi::ObjectWrap<UdpObject> {
     request.peerAddress = textOption(env, options, "peerAddress");
     request.peerPort = port(env, options, "peerPort");
     request.device = textOption(env, options, "device");
-    request.mark = markOption(options);
+    request.mark = markOption(options.Get("mark"));
     request.receiveBuffer = integerOption(env, options, "receiveBuffer", 0);
     request.sendBuffer = integerOption(env, options, "sendBuffer", 0);
     request.gro = options.Get("gro").IsUndefined() || options.Get("gro").ToBoolean().Value();

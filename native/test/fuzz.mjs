@@ -129,9 +129,26 @@ const CALLS = {
   Udp: {
     receive: () => [slab, 2048, table, 64],
     send: () => [slab, table, 64, chance(3), chance(9)],
-    reports: () => [table, 64],
+    reports: () => [slab, 2048, table, 64],
     watch: () => [chance(4), callback],
     ...{ address: () => [], ref: () => [], unref: () => [], close: () => [] },
+  },
+  Ping: {
+    send: () => [Int32Array.of(0, 0, 0xffff, 0x7f000001), chance(70_000), chance(300), slab.subarray(0, chance(70_000))],
+    receive: () => [slab, new Int32Array(12 + chance(3))],
+    report: () => [slab, new Int32Array(12 + chance(3))],
+    watch: () => [chance(4), callback],
+    ...{ ref: () => [], unref: () => [], close: () => [] },
+  },
+  TcpSockets: {
+    open: () => [pick([4, 6]), pick(['127.0.0.1', '::1', 'x']), pick([9, 65_535, 0]), pick([undefined, '127.0.0.1', 'x'])],
+    send: () => [chance(4), slab, 0, chance(1000)],
+    receive: () => [chance(4), slab, chance(10), 1000],
+    ...{ connected: () => [chance(4)], shutdown: () => [chance(4)], closeSocket: () => [chance(4), chance(2) === 0] },
+    wait: () => [new Int32Array(chance(9))],
+    ...{ keepAlive: () => [chance(4), chance(9)], noDelay: () => [chance(4), true], address: () => [chance(4), chance(2) === 0] },
+    watch: () => [callback],
+    ...{ ref: () => [], unref: () => [], close: () => [] },
   },
   Netlink: {
     receive: () => [messages],
@@ -149,11 +166,18 @@ const FUNCTIONS = {
   // Descriptors of this process that are no sockets, and none at all: what they are must not matter.
   sendDescriptor: () => [pick([0, -1, 99_999]), pick([0, -1, 99_999])],
   receiveDescriptor: () => [pick([0, -1, 99_999]), pick([0, 1, 0.5])],
+  openPacketSocket: () => ['lo'],
+  packetDrops: () => [pick([0, -1, 99_999])],
+  // Never one that is caught: a handler of ours would stay.
+  countSenders: () => [pick([-1, 0, 9, 19, 200, ...NUMBERS])],
+  takeSenders: () => [pick([-1, 0, 1, 64, 65, 200, ...NUMBERS])],
   checksum: () => [slab.subarray(chance(100), chance(2000))],
   verify: () => [slab.subarray(0, chance(100))],
 }
 const CONSTRUCTORS = {
   Udp: () => [{ family: pick([4, 6]), address: pick(['127.0.0.1', '::1', 'x']), port: 0, mark: pick(NUMBERS) }],
+  Ping: () => [{ family: pick([4, 6]), address: pick([undefined, '127.0.0.1', 'x']), mark: pick(NUMBERS) }],
+  TcpSockets: () => [],
   Netlink: () => [{ groups: pick([0, 1, 0x551]), nic: pick([-1, 0, 99_999]) }],
   // Never whole: a whole request starts a process.
   Isolated: () => [{ command: pick([[], [''], ['true', 'a\0b'], 'true']), env: [], masks: [], files: [], name: 'x', address4: '10.0.0.1' }],
@@ -175,11 +199,13 @@ function remember(kind, target, release = () => {}) {
 }
 
 function open() {
-  const kind = pick(['Tun', 'Tun', 'Tun', 'Udp', 'Netlink'])
+  const kind = pick(['Tun', 'Tun', 'Tun', 'Udp', 'Netlink', 'Ping', 'TcpSockets'])
   if (kind === 'Udp' && native.hasUdp()) {
     const target = native.openUdp({ family: 4, address: '127.0.0.1' })
     return remember(kind, target)
   }
+  if (kind === 'Ping' && addon.Ping) return remember(kind, native.openPing({ family: 4 }))
+  if (kind === 'TcpSockets' && addon.TcpSockets) return remember(kind, native.openTcpSockets())
   if (kind === 'Netlink' && addon.Netlink) return remember(kind, native.openNetlink({ groups: 0x551 }))
   if (process.getuid?.() === 0 && chance(4) === 0) return remember('Tun', native.open({ name: 'fuzz%d' }, { up: true }))
   const [ours, theirs] = native.socketpair(pick(['dgram', 'seqpacket']))
@@ -204,7 +230,8 @@ function attempt(what, fn) {
   try {
     const made = fn()
     if (made !== null && typeof made === 'object' && typeof made.close === 'function') made.close()
-    if (Array.isArray(made) && what === 'socketpair') for (const fd of made) closeSync(fd)
+    if (what === 'socketpair') for (const fd of made) closeSync(fd)
+    if (what === 'openPacketSocket') closeSync(made)
   } catch (error) {
     thrown++
     if (!(error instanceof Error)) throw Object.assign(new Error(`${what} threw what is no Error`), { cause: error })
@@ -216,7 +243,7 @@ function step() {
   const turn = chance(20)
   if (turn === 0) return attempt('open', open)
   if (turn === 1) {
-    const [name, args] = pick(Object.entries(FUNCTIONS))
+    const [name, args] = pick(Object.entries(FUNCTIONS).filter(([key]) => addon[key] !== undefined))
     return attempt(name, () => addon[name](...spoil(args())))
   }
   if (turn === 3 && objects.length > 0) return attempt('constructor', () => new (pick(objects).target.constructor)(...spoil([])))

@@ -7,12 +7,13 @@ import { type AddressWords, parseAddress } from '@tun/stack'
 const MEMORY = 1000 // ms
 
 export class LocalAddresses {
-  private readonly name: string
+  private readonly nic: { readonly name: string }
   private known: AddressWords[] = []
   private askedAt = -Infinity
 
-  constructor(name: string) {
-    this.name = name
+  /** `nic` may be renamed. */
+  constructor(nic: { readonly name: string }) {
+    this.nic = nic
   }
 
   /** They may be others: asked anew for the next ping. */
@@ -24,7 +25,7 @@ export class LocalAddresses {
     const now = performance.now()
     if (now - this.askedAt > MEMORY) {
       this.askedAt = now
-      const own = networkInterfaces()[this.name] ?? []
+      const own = networkInterfaces()[this.nic.name] ?? []
       this.known = own.map(({ address }) => parseAddress(address.replace(/%.*$/, ''))).filter(words => words !== null)
     }
     return this.known.some(words => words[3] === w3 && words[2] === w2 && words[1] === w1 && words[0] === w0)

@@ -161,7 +161,7 @@ export class TunInbound extends ReportingEmitter<TunInboundEvents> {
     )
     this.udpPort = new UdpPort(stack, this.driver)
     for (const { port, matches } of this.dnsMatchers) stack.udp.serve(port, matches)
-    this.own = routed ? new LocalAddresses(device.name) : null
+    this.own = routed ? new LocalAddresses(device) : null
     stack.local = (w0, w1, w2, w3) => this.isServed(w0, w1, w2, w3) || this.own?.has(w0, w1, w2, w3) === true
     this.driver.start()
     this.network = watchUplink?.(uplink => this.uplinkChanged(uplink)) // last: nothing throws any more that would leave it open
