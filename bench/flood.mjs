@@ -1,5 +1,5 @@
-// What a flood through the TUN costs the example proxy, and who is still served meanwhile: random and broken packets, fragments without their
-// rest, UDP sources without a socket, SYNs that are repeated. A table on stdout.
+// What a flood through the TUN costs the example proxy, and who is still served meanwhile: random and broken packets, fragments without
+// their rest, UDP sources without a socket, SYNs that are repeated. A table on stdout.
 //
 //   sudo npm run bench:flood [-- --scale 0.1] [syn noise …]      needs npm run build, iproute2, python3; two minutes
 

@@ -22,6 +22,14 @@ export const PEERS = [
   { name: 'danted', binary: 'danted', package: 'dante-server', version: ['-v'], for: 'a SOCKS5 server with UDP', used: true },
   { name: 'ss-server', binary: 'ss-server', package: 'shadowsocks-libev', version: ['-h'], for: 'a Shadowsocks server', used: true },
   { name: 'unbound', binary: 'unbound', package: 'unbound', version: ['-V'], for: 'a name server behind the proxy', used: true },
+  {
+    name: 'dnsdist',
+    binary: 'dnsdist',
+    package: 'dnsdist',
+    version: ['--version'],
+    for: 'DNS over TLS and HTTPS by another hand',
+    used: true,
+  },
   { name: 'openssl', binary: 'openssl', package: 'openssl', version: ['version'], for: 'certificates of a name server', used: true },
   {
     name: 'redis-server',
@@ -33,6 +41,8 @@ export const PEERS = [
   },
   { name: 'dig', binary: 'dig', package: 'bind9-dnsutils', version: ['-v'], for: 'DNS queries, UDP and TCP', used: true },
   { name: 'kdig', binary: 'kdig', package: 'knot-dnsutils', version: ['-V'], for: 'the same by another hand', used: true },
+  { name: 'dnsperf', binary: 'dnsperf', package: 'dnsperf', version: ['-h'], for: 'bench/dns.mjs', used: false },
+  { name: 'chromium', binary: 'chromium', package: 'chromium', version: ['--version'], for: 'HTTPS records at a browser', used: true },
   { name: 'iperf3', binary: 'iperf3', package: 'iperf3', version: ['--version'], for: 'TCP and UDP at full speed', used: true },
   { name: 'turnserver', binary: 'turnserver', package: 'coturn', version: ['--version'], for: 'STUN: what kind of NAT we are', used: true },
   { name: 'gtlsserver', binary: 'gtlsserver', package: 'ngtcp2-server', version: ['--help'], for: 'an HTTP/3 server', used: true },

@@ -67,6 +67,4 @@ inline int64_t markOption(const Napi::Value& value) {
   return static_cast<int64_t>(number);
 }
 
-inline int64_t markOption(const Napi::Object& options) { return markValue(options.Get("mark")); }
-
 }  // namespace tun

@@ -17,8 +17,12 @@ const UDP_PORT = 7101
 /** @typedef {{ kind: 'noise' | 'fragments' | 'sources' | 'syn', count: number, rate: number, honestAfter?: number }} Flood
  * `rate`: packets a second. `honestAfter`: ms after which applications come. */
 /** @typedef {{ asked: number, answered: number, during: number, slowest: number, errors: string[] }} Served `slowest`: ms */
-/** @typedef {{ kind: string, sent: number, dropped: number, seconds: number, cpu: number, before: number, peak: number, after: number, tcp: Served, udp: Served }} Figures
- * `dropped`: by the NIC, whose queue was full. `cpu`: seconds of the proxy, all threads. `before`, `peak`, `after`: resident memory of the proxy, MB. */
+/**
+ * @typedef {{ kind: string, sent: number, dropped: number, seconds: number, cpu: number }} Cost
+ * @typedef {{ before: number, peak: number, after: number }} Memory
+ * @typedef {Cost & Memory & { tcp: Served, udp: Served }} Figures
+ * `dropped`: by the NIC, whose queue was full. `cpu`: seconds of the proxy, all threads. `before`, `peak`, `after`: its resident memory, MB.
+ */
 
 const here = (/** @type {string} */ path) => fileURLToPath(new URL(path, import.meta.url))
 

@@ -1,4 +1,4 @@
-"""Packets as nobody sane sends them, straight into a TUN, as if its applications had sent them: flooder.py DEVICE KIND COUNT RATE [DESTINATION]
+"""Packets as nobody sane sends them, straight into a TUN: flooder.py DEVICE KIND COUNT RATE [DESTINATION]
 
 AF_PACKET on a TUN hands a frame to whoever reads it, without a look at its contents: packet(7). KIND:
   noise      random bytes, and packets of every protocol with some bits flipped
@@ -79,7 +79,8 @@ def whole():
     if what == 3:
         return make(source, chance.randrange(256), chance.randbytes(chance.randrange(200)))
     if what == 4 and v6:
-        return make(source, chance.choice([0, 43, 60]), bytes([chance.choice([6, 17, 0, 43, 59]), chance.randrange(4)]) + chance.randbytes(60))
+        extension = bytes([chance.choice([6, 17, 0, 43, 59]), chance.randrange(4)]) + chance.randbytes(60)
+        return make(source, chance.choice([0, 43, 60]), extension)
     return make(source, UDP, udp(source, to, 5000 + n, 7109, chance.randbytes(1200)))
 
 

@@ -1,6 +1,6 @@
 // An application that wants to be served, whatever else goes on: node honest.mjs HOST FROM TCP-PORT UDP-PORT   Until stdin ends it asks two
-// echo servers again and again, as programs do: a connection each time, a datagram repeated every 250 ms. One line of JSON tells how it went;
-// `during`: what was answered before that end.
+// echo servers again and again, as programs do: a connection each time, a datagram repeated every 250 ms. One line of JSON tells how it
+// went; `during`: what was answered before that end.
 
 import { createSocket } from 'node:dgram'
 import { once } from 'node:events'

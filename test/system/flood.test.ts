@@ -1,4 +1,5 @@
-// Floods of the example proxy, short ones (bench/flood.mjs has the long ones): what they leave in memory, and whether anybody else is served.
+// Floods of the example proxy, short ones (bench/flood.mjs has the long ones): what they leave in memory, and whether anybody else is
+// served.
 
 import { afterAll, beforeAll, expect, it } from 'vitest'
 import { type Flood, FloodedProxy } from '../../scripts/lab/flood.mjs'
@@ -29,7 +30,8 @@ describeSystem('a flood', { lab: true, built: [PROXY], peers: ['python3'] }, () 
       expect(peak - before).toBeLessThan(MOST)
       for (const served of [tcp, udp]) {
         expect(served.during, JSON.stringify(served)).toBeGreaterThan(0)
-        expect(served.asked - served.answered, JSON.stringify(served)).toBeLessThanOrEqual(1) // its last ACK may be what the NIC had no room for
+        // One whose ACK was what the NIC had no room for, perhaps.
+        expect(served.asked - served.answered, JSON.stringify(served)).toBeLessThanOrEqual(1)
       }
       expect(proxy.proxy?.running).toBe(true)
     },

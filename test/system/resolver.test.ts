@@ -20,10 +20,12 @@ import { until } from '../../scripts/lab/lab.mjs'
 import { findBinary } from '../../scripts/peers.mjs'
 import { describeSystem } from './requirements.js'
 
-describeSystem('the resolver and unbound', { peers: ['unbound', 'openssl'] }, () => {
+describeSystem('the resolver, unbound and dnsdist', { peers: ['unbound', 'dnsdist', 'openssl'] }, () => {
   let directory = ''
   let unbound: ChildProcess
   let ports: [plain: number, tls: number, https: number]
+  let dnsdist: ChildProcess
+  let fronts: [tls: number, https: number]
   let ca = ''
   const opened: Resolver[] = []
 
@@ -54,6 +56,7 @@ describeSystem('the resolver and unbound', { peers: ['unbound', 'openssl'] }, ()
   logfile: ""
   use-syslog: no
   do-daemonize: no
+  incoming-num-tcp: 200
   module-config: "iterator"
   interface: 127.0.0.1@${plain}
   interface: 127.0.0.1@${tls}
@@ -73,12 +76,25 @@ ${Array.from({ length: 40 }, (_, i) => `  local-data: 'many.test. 60 IN TXT "${S
     )
     unbound = spawn(findBinary('unbound') as string, ['-d', '-c', file('unbound.conf')], { stdio: 'ignore' })
     for (const port of ports) await until(`unbound at ${port}`, 15_000, () => reachable(port))
+    fronts = [await freePort(), await freePort()]
+    const [frontTls, frontHttps] = fronts
+    writeFileSync(
+      file('dnsdist.conf'),
+      `addTLSLocal("127.0.0.1:${frontTls}", "${file('server.pem')}", "${file('server.key')}")
+addDOHLocal("127.0.0.1:${frontHttps}", "${file('server.pem')}", "${file('server.key')}", "/dns-query")
+newServer("127.0.0.1:${plain}"):setUp()
+`,
+    )
+    const args = ['--supervised', '--disable-syslog', '-C', file('dnsdist.conf'), '-l', `127.0.0.1:${await freePort()}`]
+    dnsdist = spawn(findBinary('dnsdist') as string, args, { stdio: 'ignore' })
+    for (const port of fronts) await until(`dnsdist at ${port}`, 15_000, () => reachable(port))
   })
   afterAll(async () => {
     for (const made of opened) made.close()
-    if (unbound) {
-      unbound.kill('SIGKILL')
-      await once(unbound, 'close')
+    for (const server of [dnsdist, unbound]) {
+      if (server === undefined) continue
+      server.kill('SIGKILL')
+      await once(server, 'close')
     }
     rmSync(directory, { recursive: true, force: true })
   })
@@ -88,6 +104,8 @@ ${Array.from({ length: 40 }, (_, i) => `  local-data: 'many.test. 60 IN TXT "${S
     `tcp://127.0.0.1:${ports[0]}`,
     `tls://127.0.0.1:${ports[1]}`,
     `https://127.0.0.1:${ports[2]}/dns-query`,
+    `tls://127.0.0.1:${fronts[0]}`,
+    `https://127.0.0.1:${fronts[1]}/dns-query`,
   ]
 
   it('is asked by UDP, TCP, TLS and HTTPS: addresses, what does not exist, and answers that are too long for a datagram', async () => {
@@ -99,18 +117,18 @@ ${Array.from({ length: 40 }, (_, i) => `  local-data: 'many.test. 60 IN TXT "${S
     }
   })
 
-  it('many at once share a connection', async () => {
-    for (const way of ways().slice(1)) {
+  it('many at once share a connection; dnsdist, which reads no more of a burst over TLS at times, answers them all as well', async () => {
+    for (const [i, way] of ways().slice(1).entries()) {
       let connections = 0
       const tcp = (to: { address: string; port: number }) => {
         connections++
         return connect({ host: to.address, port: to.port })
       }
-      const made = resolver(way, { connect: { tls: { ca }, tcp } })
+      const made = resolver(way, { connect: { tls: { ca }, tcp }, rounds: 2 })
       await made.addresses('web.test', [4])
       const queries = Array.from({ length: 100 }, (_, i) => made.resolve(writeQuery(`n${i}.test`, TYPE.A) as Uint8Array))
       for (const answer of await Promise.all(queries)) expect(answer[3] & 15).toBe(3)
-      expect(connections, way).toBeLessThanOrEqual(4)
+      expect(connections, way).toBeLessThanOrEqual(i < 3 ? 4 : 12)
     }
   })
 

@@ -1,7 +1,9 @@
 // Owns: answers kept as long as they hold. RFC 2181 §8 (TTL), RFC 2308 (what does not exist), RFC 8767 (serving stale, if wanted).
 // Bounded in entries and bytes; the least recently used go first.
 
-import { aged, lifetimeOf } from './records.js'
+import { KeptAnswer } from './kept-answer.js'
+import type { Query } from './message.js'
+import { lifetimeOf } from './records.js'
 
 export interface CacheOptions {
   /** Answers kept; 0: none. */
@@ -23,7 +25,7 @@ const STALE_TTL = 30 // s
 const OVERHEAD = 200
 
 interface Entry {
-  answer: Uint8Array
+  answer: KeptAnswer
   at: number
   lifeSeconds: number
 }
@@ -41,29 +43,31 @@ export class AnswerCache {
     return this.entries.size
   }
 
-  /** The answer with what is left of its TTLs; with `stale`, one that is outdated as well. */
-  get(key: string, stale = false): Uint8Array | null {
+  /** The answer for a query, with what is left of its TTLs; with `stale`, one that is outdated as well. */
+  get(key: string, query: Uint8Array, asked: Query, stale = false): Uint8Array | null {
     const entry = this.entries.get(key)
     if (entry === undefined) return null
     const age = Math.floor((this.options.now() - entry.at) / 1000)
     if (age < entry.lifeSeconds) {
       this.entries.delete(key) // to stand last
       this.entries.set(key, entry)
-      return aged(entry.answer, age, 0)
+      return entry.answer.tell(query, asked, age, 0)
     }
     if (age >= entry.lifeSeconds + this.options.staleSeconds) this.remove(key, entry)
-    else if (stale) return aged(entry.answer, 2 ** 31, STALE_TTL)
+    else if (stale) return entry.answer.tell(query, asked, 2 ** 31, STALE_TTL)
     return null
   }
 
   /** Keeps an answer if it may be kept. */
   put(key: string, answer: Uint8Array): void {
     const lifeSeconds = Math.min(lifetimeOf(answer), this.options.maxTtlSeconds)
-    const cost = OVERHEAD + key.length + answer.length
-    if (lifeSeconds <= 0 || cost > this.options.maxBytes / 4) return
+    const kept = lifeSeconds > 0 ? KeptAnswer.of(answer) : null
+    if (kept === null) return
+    const cost = OVERHEAD + key.length + kept.length
+    if (cost > this.options.maxBytes / 4) return
     const before = this.entries.get(key)
     if (before) this.remove(key, before)
-    this.entries.set(key, { answer: new Uint8Array(answer), at: this.options.now(), lifeSeconds })
+    this.entries.set(key, { answer: kept, at: this.options.now(), lifeSeconds })
     this.bytes += cost
     for (const [oldest, entry] of this.entries) {
       if (this.entries.size <= this.options.maxEntries && this.bytes <= this.options.maxBytes) break

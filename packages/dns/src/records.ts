@@ -100,16 +100,6 @@ export function lifetimeOf(bytes: Uint8Array): number {
 /** RFC 2308 §5: one to three hours are a sensible most for what does not exist. */
 const MAX_NEGATIVE = 3600
 
-/** A copy whose TTLs are `seconds` lower, none below `floor`. */
-export function aged(bytes: Uint8Array, seconds: number, floor: number): Uint8Array {
-  const out = new Uint8Array(bytes)
-  const view = new DataView(out.buffer)
-  for (const { type, ttlAt, ttlSeconds } of readRecords(bytes) ?? []) {
-    if (type !== TYPE.OPT) view.setUint32(ttlAt, Math.max(floor, ttlSeconds - seconds)) // that of OPT is flags
-  }
-  return out
-}
-
 function u16(bytes: Uint8Array, at: number): number {
   return (bytes[at] << 8) | bytes[at + 1]
 }

@@ -5,7 +5,8 @@ import { encode } from 'dns-packet'
 import { afterEach, describe, expect, test, vi } from 'vitest'
 import { decodeMessage, encodeReply } from './codec.js'
 import { frame, TcpFramer } from './frames.js'
-import { readQuery } from './message.js'
+import { KeptAnswer } from './kept-answer.js'
+import { readQuery, toldTo } from './message.js'
 import { createResolver, type ResolverOptions } from './resolver.js'
 import type { UpstreamDatagrams } from './upstream/exchange.js'
 
@@ -267,15 +268,15 @@ describe('streams', () => {
       const framer = new TcpFramer()
       socket.on('data', chunk => {
         for (const query of framer.push(chunk)) held.push({ query, socket })
-        if (held.length === 50) for (const { query, socket } of held.reverse()) socket.write(frame(named(query)))
+        if (held.length === 30) for (const { query, socket } of held.reverse()) socket.write(frame(named(query)))
       })
     })
     server.listen(0, '127.0.0.1')
     await once(server, 'listening')
     opened.push(() => server.close())
     const made = resolver([`tcp://127.0.0.1:${(server.address() as AddressInfo).port}`], PATIENT)
-    const asked = Array.from({ length: 50 }, (_, i) => made.addresses(`n${i}.test`, [4]))
-    expect((await Promise.all(asked)).flat()).toEqual(Array.from({ length: 50 }, (_, i) => `10.0.0.${i}`))
+    const asked = Array.from({ length: 30 }, (_, i) => made.addresses(`n${i}.test`, [4]))
+    expect((await Promise.all(asked)).flat()).toEqual(Array.from({ length: 30 }, (_, i) => `10.0.0.${i}`))
     expect(connections).toBe(1)
   })
 
@@ -372,6 +373,34 @@ describe('several servers', () => {
 })
 
 describe('what is remembered', () => {
+  test('is told as it was when it came: every TTL, the client’s letters, OPT for who sent one; wherever the answer has its own OPT', () => {
+    const record = (name: string, ttl: number) => ({ type: 'A', name, ttl, data: '203.0.113.5' })
+    const opt = { type: 'OPT', name: '.', udpPayloadSize: 1400, extendedRcode: 0 }
+    for (const additionals of [[], [opt], [opt, record('more.test', 7)], [record('more.test', 7), opt]]) {
+      const answers = [record('real.test', 60), record('real.test', 5)]
+      const questions = [{ type: 'A', name: 'real.test' }]
+      const answer = encode({ type: 'response', id: 9, flags: 0x180, questions, answers, additionals } as never)
+      for (const withOpt of [false, true]) {
+        const query = encode({
+          type: 'query',
+          id: 77,
+          flags: 0x100,
+          questions: [{ type: 'A', name: 'ReaL.test' }],
+          additionals: withOpt ? [opt] : [],
+        } as never)
+        const asked = readQuery(query)
+        const kept = KeptAnswer.of(answer)
+        expect(decodeMessage(kept?.tell(query, asked, 0, 0) as Uint8Array)).toEqual(
+          decodeMessage(toldTo(answer, query, asked) as Uint8Array),
+        )
+        const later = decodeMessage(kept?.tell(query, asked, 6, 0) as Uint8Array)
+        expect(later?.answers.map(({ ttl }) => ttl)).toEqual([54, 0])
+        expect(later?.additionals.filter(({ type }) => type === 'A').map(({ ttl }) => ttl)).toEqual(additionals.length > 1 ? [1] : [])
+      }
+    }
+    expect(KeptAnswer.of(Uint8Array.of(1, 2, 3))).toBe(null)
+  })
+
   const counting = async (reply: (query: Uint8Array) => Uint8Array, options: Partial<ResolverOptions> = {}) => {
     let now = 0
     let asked = 0
@@ -644,5 +673,60 @@ describe('behind a nameserver’s #', () => {
     const made = resolver([`127.0.0.1:${port}#disable-ipv6=true&ecs=192.0.2.255/20`])
     expect(await made.addresses('real.test', [4, 6])).toEqual(['203.0.113.5'])
     expect(seen).toEqual(['0000290' + '4d00000000' + '0000b' + '00080007' + '00011400' + 'c00000'])
+  })
+})
+
+describe('a connection that falls silent', () => {
+  /** Answers `limit` queries of each connection, no more, if several are there before the first answer: then it has stopped reading. */
+  async function server(limit: number) {
+    const state = { connections: 0, most: 0 }
+    const listening = createServer(socket => {
+      state.connections++
+      opened.push(() => socket.destroy())
+      const framer = new TcpFramer()
+      let left = limit
+      let there = 0
+      socket.on('error', () => {})
+      socket.on('data', chunk => {
+        for (const query of framer.push(chunk)) {
+          state.most = Math.max(state.most, ++there)
+          if (there > 1 && left-- <= 0) continue
+          setTimeout(() => {
+            there--
+            socket.write(
+              frame(encodeReply(query, { answers: [{ name: readQuery(query).name, type: 'A', data: '203.0.113.5' }] }) as Uint8Array),
+            )
+          }, 5)
+        }
+      })
+    })
+    listening.listen(0, '127.0.0.1')
+    await once(listening, 'listening')
+    opened.push(() => listening.close())
+    return { state, at: `tcp://127.0.0.1:${(listening.address() as AddressInfo).port}` }
+  }
+
+  test('gets no more queries: the next attempt is on another, one query at a time, and all are answered', async () => {
+    const { at, state } = await server(2)
+    const made = resolver([at], { attemptMs: 400, rounds: 3 })
+    const names = Array.from({ length: 20 }, (_, i) => `n${i}.test`)
+    expect((await Promise.all(names.map(name => made.addresses(name, [4])))).flat()).toEqual(names.map(() => '203.0.113.5'))
+    expect(state.most).toBeGreaterThan(3) // so it did fall silent
+    state.most = 0
+    await Promise.all(names.map(name => made.addresses(name, [4])))
+    expect(state.most).toBe(1)
+    expect(state.connections).toBeLessThanOrEqual(12)
+  })
+
+  test('and never answered: the next query does not wait for it', async () => {
+    let connections = 0
+    const port = await tcpServer(
+      0,
+      query => (connections > 1 ? answerTo(query, '203.0.113.5') : new Uint8Array(1)),
+      () => connections++,
+    )
+    const made = resolver([`tcp://127.0.0.1:${port}`], { attemptMs: 300 })
+    expect(decodeMessage(await made.resolve(QUERY))?.answers[0].data).toBe('203.0.113.5')
+    expect(connections).toBe(2)
   })
 })

@@ -7,7 +7,7 @@ import { AnswerCache, type CacheOptions } from './cache.js'
 import { CidrSet } from './cidr-set.js'
 import { DomainMap, DomainSet } from './domain-set.js'
 import { DnsError, misuse } from './errors.js'
-import { answerError, askedUpstream, type Query, RCODE, readQuery, STATUS, TYPE, toldTo, writeQuery } from './message.js'
+import { answerError, askedUpstream, CD, type Query, RCODE, readQuery, STATUS, TYPE, toldTo, writeQuery } from './message.js'
 import { formatNameserver, type Nameserver, parseNameserver } from './nameserver.js'
 import { addressesOf } from './records.js'
 import { type ExchangeContext, OwnQueries, type UpstreamHooks } from './upstream/exchange.js'
@@ -118,14 +118,10 @@ export class Resolver {
     if (this.closed) throw new DnsError('ERR_TUN_DNS_CLOSED', 'the resolver is closed')
     const asked = readQuery(query)
     if (asked.status !== STATUS.OK) throw new DnsError('ERR_TUN_DNS_LENGTH', 'not a DNS query with one question')
+    const kept = this.cached(query, asked)
+    if (kept) return kept
     this.stats.asked++
-    // What an answer depends on: DO and CD among it.
-    const key = `${asked.type} ${asked.class} ${asked.dnssecOk ? 'd' : ''}${asked.flags & 0x10 ? 'c' : ''} ${asked.name}`
-    const kept = this.cache?.get(key)
-    if (kept) {
-      this.stats.cached++
-      return this.told(kept, query, asked)
-    }
+    const key = keyOf(asked)
     if (this.waiting >= this.options.maxInFlight) {
       this.stats.overload++
       throw new DnsError('ERR_TUN_DNS_OVERLOAD', `more than ${this.options.maxInFlight} DNS queries in flight`)
@@ -133,14 +129,26 @@ export class Resolver {
     try {
       return this.told(await this.join(key, query, asked, signal), query, asked)
     } catch (error) {
-      const stale = this.serveStale && !signal?.aborted ? this.cache?.get(key, true) : null
+      const stale = this.serveStale && !signal?.aborted ? this.cache?.get(key, query, asked, true) : null
       if (!stale) {
         this.stats.failed++
         throw error
       }
       this.stats.stale++
-      return this.told(stale, query, asked)
+      this.stats.answered++
+      return stale
     }
+  }
+
+  /** The answer as `resolve` would give it, if it is remembered; at once. `asked` is what `readQuery` makes of `query`. */
+  readonly cached = (query: Uint8Array, asked: Query): Uint8Array | null => {
+    if (this.cache === null || this.closed || asked.status !== STATUS.OK) return null
+    const kept = this.cache.get(keyOf(asked), query, asked)
+    if (kept === null) return null
+    this.stats.asked++
+    this.stats.cached++
+    this.stats.answered++
+    return kept
   }
 
   /** Addresses of a name, IPv4 first; an address is its own. Rejects as `resolve` does, and with RangeError for what is no name. */
@@ -283,6 +291,11 @@ export class Resolver {
     if (found.length === 0) throw new DnsError('ERR_TUN_DNS_ADDRESS', `nameserver '${server.address}' has no address`)
     return { ...server, address: found[0], host: server.address }
   }
+}
+
+/** What an answer depends on: DO and CD among it. */
+function keyOf({ name, type, class: of, dnssecOk, flags }: Query): string {
+  return `${name} ${of === 1 ? type : `${type}/${of}`}${dnssecOk ? 'd' : ''}${flags & CD ? 'c' : ''}`
 }
 
 async function systemLookup(host: string): Promise<string[]> {

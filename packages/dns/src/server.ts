@@ -59,6 +59,8 @@ export interface DnsServerOptions {
   ttlSeconds?: number
   /** Where all else goes; without it REFUSED. */
   resolve?: Resolve
+  /** What `resolve` would answer, if it is known at once; null: ask. */
+  cached?: (query: Uint8Array, asked: Query) => Uint8Array | null
   handler?: DnsHandler
   /** Learns which real addresses a name was answered with. */
   recent?: RecentNames
@@ -110,7 +112,8 @@ export class DnsServer {
       this.stats.loops++
       return this.refuse(query, asked)
     }
-    if (!this.options.handler) return this.answerHere(query, asked, from) ?? this.forward(new Uint8Array(query), asked, from)
+    if (!this.options.handler)
+      return this.answerHere(query, asked, from) ?? this.answerKept(query, asked, from) ?? this.forward(new Uint8Array(query), asked, from)
     return this.askHandler(new Uint8Array(query), asked, from, this.options.handler)
   }
 
@@ -219,6 +222,15 @@ export class DnsServer {
     return this.fit(answerRecord(query, asked, TYPE.PTR, this.options.ttlSeconds, rdata), query, asked, from)
   }
 
+  /** What is remembered needs no waiting, and none of its cost. */
+  private answerKept(query: Uint8Array, asked: Query, from: QueryFrom): Uint8Array | null {
+    const answer = this.options.cached?.(query, asked)
+    const told = answer && this.harmless(answer, asked)
+    if (!told) return null
+    this.stats.forwarded++
+    return this.tell(told, query, asked, from)
+  }
+
   private forward(query: Uint8Array, asked: Query, from: QueryFrom): Uint8Array | Promise<Uint8Array> {
     const { resolve } = this.options
     if (!resolve) return this.refuse(query, asked)
@@ -259,10 +271,7 @@ export class DnsServer {
         signal.addEventListener('abort', () => reject(signal.reason), { once: true })
       })
       const answer = adoptAnswer(await Promise.race([ask(signal), aborted]), query, asked)
-      if (answer) {
-        if (asked.type === TYPE.A || asked.type === TYPE.AAAA) this.options.recent?.learn(asked.name, answer)
-        return this.fit(answer, query, asked, from)
-      }
+      if (answer) return this.tell(answer, query, asked, from)
     } catch {
       // Whatever it was, the client is told below.
     } finally {
@@ -282,12 +291,20 @@ export class DnsServer {
     asked: Query,
     context: { transport: 'udp' | 'tcp'; signal: AbortSignal },
   ): Promise<Uint8Array> {
-    const answer = await resolve(query, context)
-    if (asked.type !== TYPE.HTTPS && asked.type !== TYPE.SVCB) return answer
-    const stripHints = this.isFaked(asked.name)
-    const told = stripHints || this.dropAlpn.size > 0 ? filterSvcb(answer, { stripHints, dropAlpn: this.dropAlpn }) : answer
+    const told = this.harmless(await resolve(query, context), asked)
     if (told === null) throw new Error('an HTTPS answer that cannot be made harmless')
     return told
+  }
+
+  private harmless(answer: Uint8Array, { type, name }: Query): Uint8Array | null {
+    if (type !== TYPE.HTTPS && type !== TYPE.SVCB) return answer
+    const stripHints = this.isFaked(name)
+    return stripHints || this.dropAlpn.size > 0 ? filterSvcb(answer, { stripHints, dropAlpn: this.dropAlpn }) : answer
+  }
+
+  private tell(answer: Uint8Array, query: Uint8Array, asked: Query, from: QueryFrom): Uint8Array {
+    if (asked.type === TYPE.A || asked.type === TYPE.AAAA) this.options.recent?.learn(asked.name, answer)
+    return this.fit(answer, query, asked, from)
   }
 
   private refuse(query: Uint8Array, asked: Query): Uint8Array {

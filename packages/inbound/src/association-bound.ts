@@ -1,5 +1,5 @@
-// Owns: how many associations all UDP flows of this process have at a time. A flow may have several, and each costs descriptors, of which TCP
-// keeps half: beyond the bound the one that has been idle for longest is closed. Read first: proc_pid_limits(5).
+// Owns: how many associations all UDP flows of this process have at a time. A flow may have several, and each costs descriptors, of which
+// TCP keeps half: beyond the bound the one that has been idle for longest is closed. Read first: proc_pid_limits(5).
 
 import { descriptorLimit } from './descriptor-limit.js'
 

@@ -103,6 +103,7 @@ export class NameService {
       ttlSeconds: options['fake-ip-ttl'],
       dropAlpn: options['drop-alpn'],
       resolve: this.resolver?.resolve,
+      cached: this.resolver?.cached,
       handler,
       recent: this.recent ?? undefined,
       isOwn: (transport, source, id) => {

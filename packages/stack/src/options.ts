@@ -36,8 +36,9 @@ export interface StackOptions {
   /**
    * Whether a SYN beyond these bounds is answered by a cookie (RFC 4987 §3.6), which makes a connection without the application having been
    * asked: it can reset it only, and window scale and SACK are lost to clients without timestamps. true: always; 'auto': once SYNs have been
-   * beyond the bounds for 3 s and a quarter of the connections fell silent, as a flood's do and clients of a slow application do not; false:
-   * never. As many connections made by cookies as `maxPending` and `maxPendingPerSource` say may be undecided.
+   * beyond the bounds for 3 s and a quarter of the connections fell silent, or few of 16 clients answered a cookie that was sent to find
+   * out, as it is in a flood and not with clients of a slow application; false: never. As many connections made by cookies as `maxPending`
+   * and `maxPendingPerSource` say may be undecided.
    */
   synCookies?: 'auto' | boolean
   /** Milliseconds until a pending connection that nobody decides on is given up, silently. */

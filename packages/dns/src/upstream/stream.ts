@@ -13,14 +13,24 @@ import { answers } from './udp.js'
 
 /** A connection nobody asks anything on is closed: RFC 7766 §6.2.3. */
 const IDLE = 10_000 // ms
-/** Queries on one connection; more of them open another. */
-const PIPELINE = 128
+/** Queries on one connection; more of them open another, or wait. dnsdist stops reading at its own limit, which is often 64. */
+const PIPELINE = 32
 /** Connections to one nameserver. */
 const MAX_CONNECTIONS = 4
+/** So long, one that fell silent with several queries before it gets one at a time, on twice as many connections. */
+const SERIAL = 600_000 // ms
+
+/** Somebody who waits for room on a connection. */
+interface Turn {
+  take(connection: Connection): void
+  fail(error: unknown): void
+}
 
 export class StreamExchange implements Exchange {
   private readonly connections: Connection[] = []
-  private opening: Promise<Connection> | null = null
+  private readonly queue = new Set<Turn>()
+  private opening = false
+  private serialUntil = 0
   private closed = false
 
   constructor(
@@ -32,7 +42,7 @@ export class StreamExchange implements Exchange {
     this.context.stats.overTcp++
     for (let attempt = 0; ; attempt++) {
       signal.throwIfAborted()
-      const connection = this.ready() ?? (await this.open(signal))
+      const connection = this.free() ?? (await this.turn(signal))
       const isFresh = connection.answered === 0
       try {
         return await connection.ask(query, signal)
@@ -51,28 +61,71 @@ export class StreamExchange implements Exchange {
 
   close(): void {
     this.closed = true
-    for (const connection of [...this.connections]) connection.end(new Error('the resolver was closed'))
+    const error = new Error('the resolver was closed')
+    for (const turn of this.queue) turn.fail(error)
+    for (const connection of [...this.connections]) connection.end(error)
   }
 
-  private ready(): Connection | undefined {
+  /** The connection with the fewest queries, one of which is promised to the caller. */
+  private free(): Connection | undefined {
     let best: Connection | undefined
-    for (const connection of this.connections) if (!best || connection.waiting.size < best.waiting.size) best = connection
-    const full = best !== undefined && best.waiting.size >= PIPELINE && this.connections.length < MAX_CONNECTIONS
-    return full ? undefined : best
+    for (const connection of this.connections) if (!best || connection.load < best.load) best = connection
+    if (best === undefined || best.load >= (this.isSerial ? 1 : PIPELINE)) return undefined
+    best.promised++
+    return best
   }
 
-  /** One at a time: all who wait meanwhile share it. */
-  private async open(signal: AbortSignal): Promise<Connection> {
-    this.opening ??= this.connect().finally(() => {
-      this.opening = null
-    })
-    const aborted = new Promise<never>((_, reject) => {
-      signal.addEventListener('abort', () => reject(signal.reason), { once: true })
-    })
-    return Promise.race([this.opening, aborted])
+  private get isSerial(): boolean {
+    return this.serialUntil > performance.now()
   }
 
-  private async connect(): Promise<Connection> {
+  private turn(signal: AbortSignal): Promise<Connection> {
+    return new Promise((resolve, reject) => {
+      const leave = () => {
+        this.queue.delete(turn)
+        signal.removeEventListener('abort', onAbort)
+      }
+      const onAbort = () => turn.fail(signal.reason)
+      const turn: Turn = {
+        take: connection => {
+          leave()
+          resolve(connection)
+        },
+        fail: error => {
+          leave()
+          reject(error)
+        },
+      }
+      signal.addEventListener('abort', onAbort, { once: true })
+      this.queue.add(turn)
+      this.serve()
+    })
+  }
+
+  /** Room for those who wait, and another connection if there is none. One is opened at a time. */
+  private serve(): void {
+    for (const turn of this.queue) {
+      const connection = this.free()
+      if (connection) turn.take(connection)
+      else break
+    }
+    const most = this.isSerial ? 2 * MAX_CONNECTIONS : MAX_CONNECTIONS
+    if (this.queue.size === 0 || this.opening || this.closed || this.connections.length >= most) return
+    this.opening = true
+    this.connect().then(
+      () => {
+        this.opening = false
+        this.serve()
+      },
+      error => {
+        this.opening = false
+        // Whoever waits for a connection that there is goes on waiting.
+        if (this.connections.length === 0) for (const turn of [...this.queue]) turn.fail(error)
+      },
+    )
+  }
+
+  private async connect(): Promise<void> {
     const { hooks, own, locate } = this.context
     // Who waits has a time limit; the connection may come later and serve the next.
     const signal = AbortSignal.timeout(IDLE)
@@ -85,15 +138,34 @@ export class StreamExchange implements Exchange {
     }
     if ((stream as Socket).connecting) stream.once('connect', learnPort)
     else learnPort()
-    const connection = new Connection(secured, formatNameserver(this.server), () => {
-      forget()
-      stream.destroy()
-      const at = this.connections.indexOf(connection)
-      if (at >= 0) this.connections.splice(at, 1)
+    const connection: Connection = new Connection(secured, formatNameserver(this.server), {
+      freed: () => {
+        if (this.queue.size > 0) this.serve()
+      },
+      stalled: () => this.retire(connection),
+      gone: () => {
+        forget()
+        stream.destroy()
+        this.remove(connection)
+        this.serve()
+      },
     })
     if (this.closed) connection.end(new Error('the resolver was closed'))
     else this.connections.push(connection)
-    return connection
+  }
+
+  /** Nothing comes from it any more: dead, or one that cannot take several queries at once. Others wait on it as long as they like. */
+  private retire(connection: Connection): void {
+    if (!this.remove(connection)) return
+    if (connection.answered > 0 && connection.waiting.size > 0) this.serialUntil = performance.now() + SERIAL
+    connection.retired = true
+    this.serve()
+  }
+
+  private remove(connection: Connection): boolean {
+    const at = this.connections.indexOf(connection)
+    if (at >= 0) this.connections.splice(at, 1)
+    return at >= 0
   }
 }
 
@@ -125,9 +197,23 @@ interface Waiting {
   fail(error: unknown): void
 }
 
+interface ConnectionEvents {
+  /** There is room for another query. */
+  freed(): void
+  /** A query had no answer in time, and neither has any other had one lately. */
+  stalled(): void
+  gone(): void
+}
+
 class Connection {
   readonly waiting = new Map<number, Waiting>()
   answered = 0
+  /** When it answered last. */
+  private answeredAt = 0
+  /** Queries that will be asked on it. */
+  promised = 0
+  /** It gets no more queries and ends with the last of those it has. */
+  retired = false
   private readonly framer = new TcpFramer()
   private idle: NodeJS.Timeout | undefined
   private over: Error | null = null
@@ -135,7 +221,7 @@ class Connection {
   constructor(
     private readonly stream: Duplex,
     name: string,
-    private readonly gone: () => void,
+    private readonly events: ConnectionEvents,
   ) {
     stream.on('data', (chunk: Uint8Array) => this.read(chunk))
     stream.on('error', error => this.end(error))
@@ -144,9 +230,19 @@ class Connection {
     this.rest()
   }
 
+  get load(): number {
+    return this.waiting.size + this.promised
+  }
+
   ask(query: Uint8Array, signal: AbortSignal): Promise<Uint8Array> {
+    this.promised--
     return new Promise((resolve, reject) => {
       if (this.over) return reject(this.over)
+      if (signal.aborted) {
+        this.events.freed()
+        return reject(signal.reason)
+      }
+      const askedAt = performance.now()
       const own = new Uint8Array(query)
       let id = randomInt(0x10000)
       while (this.waiting.has(id)) id = (id + 1) & 0xffff
@@ -156,8 +252,12 @@ class Connection {
         this.waiting.delete(id)
         signal.removeEventListener('abort', onAbort)
         this.rest()
+        this.events.freed()
       }
       const onAbort = () => {
+        const isLate = (signal.reason as { code?: unknown } | undefined)?.code === 'ERR_TUN_DNS_TIMEOUT'
+        // Nothing for half of the time that this one waited, though it may have answered others of the same burst.
+        if (isLate && 2 * this.answeredAt < askedAt + performance.now()) this.events.stalled()
         leave()
         reject(signal.reason)
       }
@@ -185,7 +285,7 @@ class Connection {
     clearTimeout(this.idle)
     for (const waiting of [...this.waiting.values()]) waiting.fail(error)
     this.stream.destroy()
-    this.gone()
+    this.events.gone()
   }
 
   private read(chunk: Uint8Array): void {
@@ -194,12 +294,15 @@ class Connection {
       // One that came too late, or to nobody's question, is passed over.
       if (waiting === undefined || !answers(answer, waiting.query, waiting.asked)) continue
       this.answered++
+      this.answeredAt = performance.now()
       waiting.done(answer)
     }
   }
 
   private rest(): void {
     clearTimeout(this.idle)
-    if (this.over === null && this.waiting.size === 0) this.idle = setTimeout(() => this.end(new Error('idle')), IDLE).unref()
+    if (this.over !== null || this.waiting.size > 0) return
+    if (this.retired) this.end(new Error('it gave no answer'))
+    else this.idle = setTimeout(() => this.end(new Error('idle')), IDLE).unref()
   }
 }
