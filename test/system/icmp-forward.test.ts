@@ -1,9 +1,10 @@
 // `icmp: forward` and hop limits through the built example proxy, with the programs people use: ping, traceroute, tracepath. Behind the proxy
 // are two routers and a host (namespace.ts); what the programs print must be what is there.
 
+import { fileURLToPath } from 'node:url'
 import { afterAll, beforeAll, expect, it } from 'vitest'
 import { findBinary } from '../../scripts/peers.mjs'
-import { APP4, APP6, FAR4, FAR6, HOP4, HOP6, Scene, SECOND4, SECOND6 } from './namespace.js'
+import { APP4, APP6, DNS4, FAR4, FAR6, HOP4, HOP6, Scene, SECOND4, SECOND6 } from './namespace.js'
 import { describeSystem, PROXY } from './requirements.js'
 
 const needs = { lab: true, built: [PROXY], peers: ['ping', 'traceroute', 'tracepath'] }
@@ -81,6 +82,31 @@ describeSystem('pings, forwarded by a ping socket', needs, () => {
     const there = hops.map((hop, i) => [i + 1, hop])
     expect(hopsOf(await run(scene, 'traceroute', [...args, host]))).toEqual(there)
     expect(hopsOf(await run(scene, 'traceroute', [...args, '-I', '-s', from, host], true))).toEqual(there)
+  })
+})
+
+describeSystem('pings to a fake IP, forwarded', needs, () => {
+  let scene: Scene
+  beforeAll(async () => {
+    const dns = `dns: { enable: true, enhanced-mode: fake-ip, fake-ip-range: 198.19.0.1/16, nameserver: ['${DNS4}'] }\n`
+    scene = await Scene.open({ config: `${dns}icmp: forward\nrules:\n  - DOMAIN,far.test,DIRECT\n  - MATCH,REJECT\n`, routers: {} })
+    scene.servers.address(`${DNS4}/32`, 'lo')
+    const server = fileURLToPath(new URL('../../scripts/lab/dns-server.mjs', import.meta.url))
+    await scene.servers.start(process.execPath, [server, DNS4, `far.test=${FAR4}`, `gone.test=${FAR4}`]).waitFor(/^listening/)
+  })
+  afterAll(() => scene?.close())
+
+  it('go where the name leads and come back from the fake IP; the routers on the way are real', async () => {
+    scene.watch()
+    const answer = /64 bytes from (198\.19\.\d+\.\d+): icmp_seq=1 ttl=61 /.exec(await ping(scene, 'far.test'))
+    const fake = answer?.[1]
+    expect(hopsOf(await run(scene, 'traceroute', ['-n', '-q', '1', '-w', '5', '-m', '8', 'far.test']))).toEqual([
+      [1, GATEWAY4],
+      [2, HOP4],
+      [3, SECOND4],
+      [4, fake],
+    ])
+    expect(await ping(scene, 'gone.test')).toContain('Packet filtered')
   })
 })
 

@@ -2,9 +2,12 @@
 // own socket: the answer's bytes, its errno, and who reported it.
 
 import { afterAll, beforeAll, expect, it } from 'vitest'
+import { until } from '../../scripts/lab/lab.mjs'
 import { findBinary } from '../../scripts/peers.mjs'
 import { APP4, APP6, programPath, Scene, SERVER4, SERVER6 } from './namespace.js'
-import { describeSystem, PROXY } from './requirements.js'
+import { describeSystem, PROXY, ROOT } from './requirements.js'
+
+const INBOUND = `${ROOT}packages/inbound/dist/index.js`
 
 /** The router that the inbound is, by its defaults. */
 const GATEWAY4 = '192.0.0.8'
@@ -121,4 +124,32 @@ describeSystem("the kernel's pings, dropped", needs, () => {
     expect(text).not.toContain('From')
     expect(text).toContain('1 packets transmitted, 0 received, 100% packet loss')
   })
+})
+
+describeSystem('an answer that the application does not take', { ...needs, built: [INBOUND] }, () => {
+  const [other4, other6] = ['192.0.2.99', '2001:db8::99']
+  let scene: Scene
+  beforeAll(async () => {
+    const program = [process.execPath, programPath('answer-by-others'), other4, other6]
+    scene = await Scene.open({ program: () => program })
+  })
+  afterAll(() => scene?.close())
+
+  it.each([
+    ['IPv4', SERVER4, APP4, other4, 3, 3],
+    ['IPv6', SERVER6, APP6, other6, 1, 4],
+  ] as const)(
+    '%s: a connected socket gets its own, the other is told to the flow, which goes on',
+    async (_, host, from, other, type, code) => {
+      scene.watch()
+      const before = scene.proxy.lines.length
+      const script = `const s = require('dgram').createSocket('udp${host.includes(':') ? 6 : 4}').bind(0, '${from}', () => s.connect(7, '${host}', () => s.send('a')))
+let n = 0
+s.on('message', data => (console.log(String(data)), ++n < 2 ? setTimeout(() => s.send('b'), 100) : s.close()))`
+      expect(String((await scene.apps.run(process.execPath, ['-e', script])).stdout)).toBe('a\nb\n')
+      await until('the kernel to refuse both', 10_000, () => scene.proxy.lines.length >= before + 2)
+      const refused = JSON.stringify({ from: `${other} 7`, type, code })
+      expect(scene.proxy.lines.slice(before)).toEqual([refused, refused])
+    },
+  )
 })

@@ -1,3 +1,4 @@
+import { setMaxListeners } from 'node:events'
 import type { PingHandlers, PingSocketOptions } from '@tun/device'
 import { afterEach, beforeEach, expect, test, vi } from 'vitest'
 import { type DirectOptions, direct } from './direct.js'
@@ -53,11 +54,12 @@ afterEach(() => {
 })
 
 const inbound = new AbortController()
+setMaxListeners(0, inbound.signal)
 
-function echo(address: string, more: Partial<Ping> & { host?: string; real?: true } = {}): Ping {
-  const { host, real, ...rest } = more
+function echo(address: string, more: Partial<Ping> & { host?: string; real?: true; from?: string } = {}): Ping {
+  const { host, real, from = '10.0.0.1', ...rest } = more
   const destination = { address, family: address.includes(':') ? (6 as const) : (4 as const), host, real }
-  return { destination, payload: Buffer.from('ping'), ttl: 64, signal: inbound.signal, ...rest }
+  return { source: { address: from }, destination, payload: Buffer.from('ping'), ttl: 64, signal: inbound.signal, ...rest }
 }
 
 /** What becomes of each ping, in order. */
@@ -103,8 +105,10 @@ test('goes on with one hop less, from one socket a family, and gets its own answ
   expect(outcomes).toEqual(['waits', 'two 59', 'six 1'])
   four.answers(1, '203.0.113.1', 'one')
   four.answers(1, '203.0.113.1', 'again')
+  ask(echo('203.0.113.3'))
+  four.answers(3, '203.0.113.3', 'from how far is not known', 0)
   await settled()
-  expect(outcomes[0]).toBe('one 59')
+  expect([outcomes[0], String(outcomes[3])]).toEqual(['one 59', 'from how far is not known'])
 })
 
 test('what the path reports is what it rejects with, if it is about the host that was asked', async () => {
@@ -161,22 +165,48 @@ test('after a minute nobody answers any more; a minute later the socket is close
   expect([sockets.length, sockets[1].sent.length]).toEqual([2, 1])
 })
 
+const payload = Buffer.alloc(65_280) // 64 KiB with what it costs besides
+
 test('4,096 wait, and 4 MiB of them: the oldest is given up', async () => {
   const { ask, outcomes } = asking()
-  for (let i = 0; i < 4100; i++) ask(echo('203.0.113.1'))
+  for (let i = 0; i < 4100; i++) ask(echo('203.0.113.1', { from: `10.0.0.${i % 8}` }))
   await settled()
   expect([outcomes.indexOf('waits'), outcomes.filter(outcome => outcome === false).length]).toEqual([4, 4])
   const heavy = asking()
-  for (let i = 0; i < 70; i++) heavy.ask(echo('203.0.113.1', { payload: Buffer.alloc(65_280) })) // 64 KiB with what it costs besides
+  for (let i = 0; i < 70; i++) heavy.ask(echo('203.0.113.1', { payload, from: `10.0.0.${i % 8}` }))
   await settled()
   expect(heavy.outcomes.indexOf('waits')).toBe(6)
+})
+
+test('a source has a quarter: what it asks beyond that costs its own oldest, and nobody else’s', async () => {
+  const { ask, outcomes } = asking()
+  ask(echo('203.0.113.1', { from: '10.0.0.2' }))
+  for (let i = 0; i < 5000; i++) ask(echo('203.0.113.1'))
+  await settled()
+  expect([outcomes[0], outcomes.indexOf('waits', 1), outcomes.length - outcomes.indexOf('waits', 1)]).toEqual(['waits', 3977, 1024])
+  const heavy = asking()
+  heavy.ask(echo('203.0.113.1', { from: '10.0.0.2' }))
+  for (let i = 0; i < 100; i++) heavy.ask(echo('203.0.113.1', { payload }))
+  await settled()
+  expect([heavy.outcomes[0], heavy.outcomes.filter(outcome => outcome === 'waits').length]).toEqual(['waits', 17])
+})
+
+test('what is answered, given up or over leaves nothing behind', async () => {
+  const { ask, outcomes } = asking()
+  for (let round = 0; round < 3; round++) {
+    for (let i = 0; i < 16; i++) ask(echo('203.0.113.1', { payload }))
+    await settled()
+    for (const [, sequence] of sockets[0].sent.splice(0)) sockets[0].answers(sequence, '203.0.113.1')
+    await settled()
+  }
+  expect(outcomes.includes(false)).toBe(false)
 })
 
 test('sequence numbers come again only when they are free', async () => {
   const { ask, outcomes } = asking()
   ask(echo('203.0.113.1'))
   await settled()
-  for (let i = 0; i < 65_535; i++) {
+  for (let i = 0; i < 65_540; i++) {
     ask(echo('203.0.113.2'))
     sockets[0].answers(sockets[0].sent.at(-1)![1], '203.0.113.2')
   }

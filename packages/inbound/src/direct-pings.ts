@@ -10,12 +10,27 @@ import { DialError, type EchoAnswer, type PathReport, type Ping } from './outbou
 /** Pings of a family that wait, and their bytes; beyond them the oldest is given up, as by a network that lost it. */
 const MAX_PINGS = 4096
 const MAX_BYTES = 4 << 20
+/** What one source has of either: beyond it, its own oldest is given up. */
+const SHARE = 1 / 4
 /** What one costs besides its payload. */
 const OVERHEAD = 256
 /** Pings whose name is being looked up. */
 const MAX_LOOKUPS = 256
 const PATIENCE = 60_000 // ms. RFC 5508 REQ-1: not less; and what waits costs little
 const IDLE = 60_000 // ms after the last ping until the socket is closed
+
+/** What waits, in the order it began. */
+class Queue {
+  readonly sequences = new Set<number>()
+  bytes = 0
+
+  /** The one to be given up first if another of `cost` bytes is to have room in this share of the bounds. */
+  tooMany(share: number, cost: number): number | undefined {
+    if (this.sequences.size < MAX_PINGS * share && this.bytes + cost <= MAX_BYTES * share) return undefined
+    for (const oldest of this.sequences) return oldest
+    return undefined
+  }
+}
 
 interface Waiting {
   readonly ping: Ping
@@ -65,7 +80,8 @@ class Pinger {
   private socket: PingSocket | undefined
   /** By sequence number, in the order they expire in. */
   private readonly waiting = new Map<number, Waiting>()
-  private bytes = 0
+  private readonly all = new Queue()
+  private readonly sources = new Map<string, Queue>()
   private sequence = 0
   private usedAt = 0
   private timer: NodeJS.Timeout | undefined
@@ -83,7 +99,7 @@ class Pinger {
       if (words === null) return reject(new DialError('EHOSTUNREACH', `${text} is no address`))
       const address = formatAddress(...words) // as answers are told
       const socket = this.open()
-      this.makeRoom(costOf(ping))
+      this.makeRoom(ping)
       const sequence = this.nextSequence()
       const now = performance.now()
       const failure = socket.send(address, sequence, Math.max(1, ping.ttl - 1), ping.payload)
@@ -92,13 +108,8 @@ class Pinger {
       this.timer ??= this.later(PATIENCE)
       if (failure === 'EAGAIN' || failure === 'ENOBUFS') return resolve(false)
       if (failure !== undefined) return reject(new DialError(failure, `the ping to ${address} could not be sent (${failure})`))
-      this.bytes += costOf(ping)
-      this.waiting.set(sequence, {
-        ping,
-        address,
-        until: now + PATIENCE,
-        settle: answer => (answer instanceof Error ? reject(answer) : resolve(answer)),
-      })
+      const settle = (answer: EchoAnswer | Error) => (answer instanceof Error ? reject(answer) : resolve(answer))
+      this.add(sequence, { ping, address, until: now + PATIENCE, settle })
     })
   }
 
@@ -111,7 +122,8 @@ class Pinger {
       { family, localAddress, device: options.interface, mark: options.mark },
       {
         reply: (sequence, from, payload, ttl) => {
-          if (this.waiting.get(sequence)?.address === from) this.settle(sequence, { payload, ttl: Math.max(1, ttl - 1) })
+          if (this.waiting.get(sequence)?.address !== from) return
+          this.settle(sequence, ttl > 0 ? { payload, ttl: Math.max(1, ttl - 1) } : payload)
         },
         report: (sequence, to, report) => this.reported(sequence, to, report),
       },
@@ -132,15 +144,31 @@ class Pinger {
     const waiting = this.waiting.get(sequence)
     if (waiting === undefined) return
     this.waiting.delete(sequence)
-    this.bytes -= costOf(waiting.ping)
+    const { source } = waiting.ping
+    const own = this.sources.get(source.address)
+    for (const queue of [this.all, own]) {
+      if (queue?.sequences.delete(sequence)) queue.bytes -= costOf(waiting.ping)
+    }
+    if (own?.sequences.size === 0) this.sources.delete(source.address)
     waiting.settle(answer)
   }
 
-  private makeRoom(cost: number): void {
-    for (const sequence of this.waiting.keys()) {
-      if (this.waiting.size < MAX_PINGS && this.bytes + cost <= MAX_BYTES) return
-      this.settle(sequence, false)
+  private add(sequence: number, waiting: Waiting): void {
+    const { address } = waiting.ping.source
+    let own = this.sources.get(address)
+    if (own === undefined) this.sources.set(address, (own = new Queue()))
+    for (const queue of [this.all, own]) {
+      queue.sequences.add(sequence)
+      queue.bytes += costOf(waiting.ping)
     }
+    this.waiting.set(sequence, waiting)
+  }
+
+  private makeRoom(ping: Ping): void {
+    const cost = costOf(ping)
+    const own = this.sources.get(ping.source.address)
+    for (let one = own?.tooMany(SHARE, cost); one !== undefined; one = own?.tooMany(SHARE, cost)) this.settle(one, false)
+    for (let one = this.all.tooMany(1, cost); one !== undefined; one = this.all.tooMany(1, cost)) this.settle(one, false)
   }
 
   private nextSequence(): number {

@@ -37,6 +37,8 @@ export interface DatagramOutbound {
 
 /** What an outbound needs to know of a ping; `TunEcho` is one. */
 export interface Ping {
+  /** Who asks. */
+  readonly source: { readonly address: string }
   readonly destination: Omit<Destination, 'port'>
   /** Must not change any more. */
   readonly payload: Uint8Array

@@ -1,6 +1,7 @@
 // Owns: TunInbound, what createTunInbound answers: one device, its stack and driver, and who is told of what arrives.
 // Precedence: dns-listen, then listen/listenDatagrams (most specific first), then the events.
 
+import { setMaxListeners } from 'node:events'
 import type { Uplink } from '@tun/device'
 import {
   type Datagram,
@@ -163,6 +164,7 @@ export class TunInbound extends ReportingEmitter<TunInboundEvents> {
     for (const { port, matches } of this.dnsMatchers) stack.udp.serve(port, matches)
     this.own = routed ? new LocalAddresses(device) : null
     stack.local = (w0, w1, w2, w3) => this.isServed(w0, w1, w2, w3) || this.own?.has(w0, w1, w2, w3) === true
+    setMaxListeners(0, this.ending.signal) // pings, and the lookups of their names, listen to it
     this.driver.start()
     this.network = watchUplink?.(uplink => this.uplinkChanged(uplink)) // last: nothing throws any more that would leave it open
     setImmediate(() => {

@@ -110,8 +110,8 @@ export class Reassembly {
     for (const partial of this.queue) {
       if (partial.expires > now) return
       this.stats.drops.reassembly++
-      this.drop(partial)
       const first = firstFragment(partial)
+      this.drop(partial)
       if (first !== null) told(first)
     }
   }
