@@ -9,8 +9,10 @@ export interface OpenOptions {
   mtu?: number
   /** Bring the NIC up where that is allowed. Default false. */
   up?: boolean
-  /** Of a NIC opened by name, 4 or 16 bytes each. macOS. */
+  /** Of a NIC opened by name, 4 or 16 bytes each. macOS and Windows. */
   addresses?: readonly { bytes: Uint8Array; prefix: number }[]
+  /** 16 bytes, by which Windows knows the adapter again. */
+  guid?: Uint8Array
 }
 
 /** `code` is the errno's name, `errno` negative as in Node, `detail` what the descriptor or NIC is if that is the reason. */
@@ -19,6 +21,8 @@ export interface NativeError extends Error {
   errno: number
   syscall: string
   detail?: string
+  /** The number of GetLastError(), on Windows. */
+  win32?: number
 }
 
 export interface Tun {

@@ -8,7 +8,7 @@
 // zig: one in PATH, or ZIG (a command line), or `python3 -m ziglang`, which `pip install ziglang==0.17.1` brings (in a venv).
 
 import { spawnSync } from 'node:child_process'
-import { mkdirSync, readFileSync } from 'node:fs'
+import { mkdirSync, mkdtempSync, readFileSync, rmSync, writeFileSync } from 'node:fs'
 import { createRequire } from 'node:module'
 import { dirname, join, relative, resolve } from 'node:path'
 import { fileURLToPath, pathToFileURL } from 'node:url'
@@ -19,13 +19,19 @@ const NATIVE = join(dirname(dirname(fileURLToPath(import.meta.url))), 'native')
 const load = createRequire(join(NATIVE, 'package.json'))
 const header = (/** @type {string} */ name) => dirname(load.resolve(`${name}/package.json`))
 
-/** @typedef {{ platform: string, zig: string, file: string, arch: string, format: string, link: string[] }} Target */
+/** @typedef {{ platform: string, zig: string, file: string, arch: string, format: string, link: string[], machine?: string }} Target */
 
 // glibc 2.28 is that of Debian 10 and of Node 20's own binaries; macOS 11 the first of arm64, and Node 20's oldest but one.
 const DARWIN = { platform: 'darwin', file: 'tun_native.node', format: 'mach-o', link: ['-Wl,-undefined,dynamic_lookup'] }
 const LINUX = { platform: 'linux', format: 'elf', link: ['-pthread'] }
 /** Its CMSG_NXTHDR compares signed with unsigned. */
 const MUSL = { ...LINUX, file: 'tun_native.musl.node', link: ['-pthread', '-Wno-sign-compare'] }
+const WINDOWS = {
+  platform: 'win32',
+  file: 'tun_native.node',
+  format: 'pe',
+  link: ['-DWIN32_LEAN_AND_MEAN', '-DNOMINMAX', '-lws2_32', '-liphlpapi'],
+}
 
 /** @type {Record<string, Target>} */
 export const TARGETS = {
@@ -35,6 +41,7 @@ export const TARGETS = {
   'linux-arm64-musl': { ...MUSL, zig: 'aarch64-linux-musl', arch: 'arm64' },
   'linux-x64': { ...LINUX, zig: 'x86_64-linux-gnu.2.28', arch: 'x64', file: 'tun_native.glibc.node' },
   'linux-x64-musl': { ...MUSL, zig: 'x86_64-linux-musl', arch: 'x64' },
+  'win32-x64': { ...WINDOWS, zig: 'x86_64-windows-gnu', arch: 'x64', machine: 'i386:x86-64' },
 }
 
 export const NO_ZIG = 'zig is missing: python3 -m venv .zig && .zig/bin/pip install ziglang==0.17.1, then ZIG=".zig/bin/python -m ziglang"'
@@ -63,18 +70,32 @@ export function build(/** @type {string[]} */ zig, /** @type {string} */ name, /
     'NODE_API_SWALLOW_UNTHROWABLE_EXCEPTIONS',
   ]
   const [program, ...before] = zig
+  const run = (/** @type {string[]} */ args) => spawnSync(program, [...before, ...args], { cwd: NATIVE, encoding: 'utf8' })
+  const libraries = target.machine ? [importLibrary(run, target.machine, directory)] : []
   const args = [
-    ...before,
     ...['c++', '-target', target.zig, '-std=c++17', '-O3', '-Wall', '-Wextra', '-Werror', '-fPIC', '-shared', '-fvisibility=hidden', '-s'],
     ...definitions.map(definition => `-D${definition}`),
     ...[join(header('node-api-headers'), 'include'), header('node-addon-api')].flatMap(include => ['-isystem', include]),
     ...sourcesFor(target.platform),
     ...target.link,
+    ...libraries,
     ...['-o', file],
   ]
-  const run = spawnSync(program, args, { cwd: NATIVE, encoding: 'utf8' })
-  if (run.status !== 0) return { file, problems: [`zig ended with ${run.status}:\n${run.stderr}`], notes: '' }
+  const { status, stderr } = run(args)
+  for (const library of libraries) rmSync(dirname(library), { recursive: true })
+  if (status !== 0) return { file, problems: [`zig ended with ${status}:\n${stderr}`], notes: '' }
   return { file, ...judge(file, target) }
+}
+
+/**
+ * What MSVC calls node.lib: the functions of node.exe. The addon then loads into a program of that name only – not into Electron or a renamed
+ * node, which the delay-load hook of node-gyp allows and this linker does not have.
+ */
+function importLibrary(/** @type {(args: string[]) => unknown} */ run, /** @type {string} */ machine, /** @type {string} */ directory) {
+  const scratch = mkdtempSync(join(directory, '.node-'))
+  writeFileSync(join(scratch, 'node.def'), ['NAME node.exe', 'EXPORTS', ...nodeSymbols(), ''].join('\n'))
+  run(['dlltool', '-m', machine, '-D', 'node.exe', '-d', join(scratch, 'node.def'), '-l', join(scratch, 'node.lib')])
+  return join(scratch, 'node.lib')
 }
 
 function judge(/** @type {string} */ file, /** @type {Target} */ target) {

@@ -19,8 +19,8 @@
 #include "observe_object.h"
 #include "ping_object.h"
 #include "tun.h"
+#include "tun_watcher.h"
 #include "udp_object.h"
-#include "watcher.h"
 
 namespace tun {
 
@@ -134,11 +134,11 @@ class TunObject final : public Napi::ObjectWrap<TunObject> {
     const Napi::Env env = info.Env();
     int events = -1;
     if (!getInteger(info[0], events) || events < 0 || events > 3) throw Napi::TypeError::New(env, "watch(events: 0 to 3, callback)");
-    if (events == 0 || tun->ended || tun->descriptor() < 0) return stopWatching();
+    if (events == 0 || tun->ended || !tun->isOpen()) return stopWatching();
     if (!info[1].IsFunction()) throw Napi::TypeError::New(env, "watch(events: 0 to 3, callback)");
     int error = 0;
     if (watcher == nullptr) {
-      watcher = Watcher::create(env, tun->descriptor(), [this] { closeAll(); }, error);
+      watcher = watchTun(env, *tun, [this] { closeAll(); }, error);
       if (watcher == nullptr) throw systemError(env, {error < 0 ? -error : ENOMEM, "poll", "poll"});
       watcher->setReferenced(referenced);
     }
@@ -170,7 +170,7 @@ class TunObject final : public Napi::ObjectWrap<TunObject> {
   }
 
   std::unique_ptr<Tun> tun;
-  Watcher* watcher = nullptr;
+  TunWatcher* watcher = nullptr;
   bool referenced = true;
   std::vector<Span> pieces;
   std::vector<napi_value> elements;
@@ -223,7 +223,8 @@ Napi::Value open(const Napi::CallbackInfo& info) {
   request.mtu = integerOption(env, options, "mtu", 0);
   request.up = flagOption(options, "up", false);
   request.addresses = addressesOption(env, options);
-  if (options.Get("guid").IsString()) request.guid = options.Get("guid").As<Napi::String>().Utf8Value();
+  Bytes guid;
+  if (getArray(env, options.Get("guid"), napi_uint8_array, guid)) request.guid.assign(guid.data, guid.data + guid.length);
   if (target.Get("name").IsString()) {
     request.name = target.Get("name").As<Napi::String>().Utf8Value();
     if (request.name.empty()) throw Napi::TypeError::New(env, "name must not be empty");

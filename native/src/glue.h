@@ -27,6 +27,7 @@ inline Napi::Error systemError(Napi::Env env, const Failure& failure) {
   error.Set("code", code);
   error.Set("errno", Napi::Number::New(env, -failure.error));  // negative, as Node's own
   error.Set("syscall", failure.syscall);
+  if (failure.win32 != 0) error.Set("win32", Napi::Number::New(env, failure.win32));
   if (failure.detail[0] != 0) error.Set("detail", failure.detail);
   return error;
 }

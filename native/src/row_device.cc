@@ -56,7 +56,7 @@ size_t RowDevice::write(Span headers, const std::vector<Span>& pieces, Batch& ba
     batch.segmentsDone = 0;
     if (batch.status == DOWN) return count - first;
     // Reading is not ended by this: what the other end sent before it went can still be read.
-    batch.error = error;
+    batch.error = errnoOf(error);
     return row - first;
   }
   return row - first;

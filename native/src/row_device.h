@@ -16,11 +16,12 @@ class RowDevice : public Tun {
   size_t write(Span headers, const std::vector<Span>& pieces, Batch& batch, size_t first, size_t count) override;
 
  protected:
-  virtual bool isOpen() const = 0;
-  /** One whole packet: 0, or an errno. */
+  /** One whole packet: 0, or an errno (of the platform's own numbering: see errnoOf). */
   virtual int send(Outgoing& packet) = 0;
   /** What an errno of send() means; OK: that row alone was refused. */
   virtual int32_t writeStatus(int error) const = 0;
+  /** A number of send() as libuv's errno, positive. */
+  virtual int errnoOf(int error) const { return error; }
   /** Puts before a packet what the device wants there; a super-segment with a vnet header is not asked about. */
   virtual void frame(Outgoing&) const {}
 

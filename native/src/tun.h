@@ -33,8 +33,8 @@ struct OpenRequest {
   bool up = false;
   /** Given to a NIC that was opened by name. Not on Linux. */
   std::vector<NicAddress> addresses;
-  /** Windows: the adapter's GUID, so that the system knows it again. */
-  std::string guid;
+  /** Windows: the adapter's GUID, 16 bytes in network order, so that the system knows it again; or empty. */
+  std::vector<uint8_t> guid;
 };
 
 /** Why a call failed: errno, the system call, and what the descriptor or NIC is if that is the reason. Windows: its own number as well. */
@@ -49,6 +49,8 @@ struct Span {
   const uint8_t* bytes;
   size_t length;
 };
+
+class PacketRing;
 
 /** Offloads in force; TX ones are cut natively where missing. */
 struct Offload {
@@ -70,7 +72,10 @@ class Tun {
   virtual size_t write(Span headers, const std::vector<Span>& pieces, Batch& batch, size_t first, size_t count) = 0;
   virtual void close() = 0;
 
+  virtual bool isOpen() const = 0;
+  /** -1 where there is none: then there is a ring. */
   virtual int descriptor() const = 0;
+  virtual PacketRing* ring() { return nullptr; }
   virtual int mtu() = 0;
   virtual bool isUp() = 0;
 

@@ -22,6 +22,7 @@ class DarwinTun final : public RowDevice {
   size_t read(uint8_t* slab, size_t slabLength, size_t used, Batch& batch, size_t count) override;
   void close() override;
 
+  bool isOpen() const override { return fd >= 0; }
   int descriptor() const override { return fd; }
   int mtu() override;
   bool isUp() override;
@@ -35,7 +36,6 @@ class DarwinTun final : public RowDevice {
   int32_t readStatus(int error) const;
   bool otherEndHasGone() const;
 
-  bool isOpen() const override { return fd >= 0; }
   int send(Outgoing& packet) override;
   int32_t writeStatus(int error) const override;
   void frame(Outgoing& packet) const override;

@@ -22,6 +22,7 @@ class LinuxTun final : public RowDevice {
   size_t read(uint8_t* slab, size_t slabLength, size_t used, Batch& batch, size_t count) override;
   void close() override;
 
+  bool isOpen() const override { return fd >= 0; }
   int descriptor() const override { return fd; }
   int mtu() override;
   bool isUp() override;
@@ -38,7 +39,6 @@ class LinuxTun final : public RowDevice {
   ssize_t receive(uint8_t* at, size_t room, bool& truncated);
   int32_t readStatus(int error);
 
-  bool isOpen() const override { return fd >= 0; }
   int send(Outgoing& packet) override;
   int32_t writeStatus(int error) const override;
   void frame(Outgoing& packet) const override;

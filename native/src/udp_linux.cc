@@ -108,8 +108,14 @@ size_t Udp::receive(uint8_t* slab, size_t stride, DatagramRows& rows, size_t cou
   Control control[MESSAGES];
   for (size_t i = 0; i < count; i++) {
     vectors[i] = {slab + i * stride, stride};
-    messages[i].msg_hdr = {&from[i], sizeof from[i], &vectors[i], 1, &control[i], sizeof control[i], 0};
-    messages[i].msg_len = 0;
+    messages[i] = mmsghdr{};
+    msghdr& header = messages[i].msg_hdr;  // by name: musl's has padding in between
+    header.msg_name = &from[i];
+    header.msg_namelen = sizeof from[i];
+    header.msg_iov = &vectors[i];
+    header.msg_iovlen = 1;
+    header.msg_control = &control[i];
+    header.msg_controllen = sizeof control[i];
   }
   int n;
   // An ICMP error answers one call in place of datagrams; it waits in the error queue as well.

@@ -1,3 +1,4 @@
+import { dirname } from 'node:path'
 import { describe, expect, it } from 'vitest'
 import { type OpenTarget, openError } from './errors.js'
 
@@ -84,6 +85,38 @@ describe('an error of opening', () => {
         "ERR_TUN_ADDRESS dev://utun: the kernel refuses an address (EINVAL); see that no other NIC has it",
         "ERR_TUN_SYSTEM dev://utun: connect failed with ENOBUFS",
         "ERR_TUN_NOT_A_TUN fd://3: descriptor 3 is a stream socket, which keeps no packet boundaries; pass a utun, or an AF_UNIX datagram socket",
+      ]
+    `)
+  })
+
+  it('speaks of Wintun and of its own numbers on Windows', () => {
+    const win = (syscall: string, win32: number, detail?: string) => Object.assign(native('EIO', syscall, detail), { win32 })
+    const failures = [
+      win('LoadLibraryEx', 126, 'wintun-missing'),
+      win('LoadLibraryEx', 193, 'wintun-architecture'),
+      win('GetProcAddress', 127, 'wintun-version'),
+      win('WintunCreateAdapter', 5),
+      win('WintunCreateAdapter', 87),
+      win('WintunStartSession', 1247),
+      win('SetIpInterfaceEntry', 87),
+      win('CreateUnicastIpAddressEntry', 87),
+      win('WintunCreateAdapter', 1168),
+    ]
+    const lines = failures.map(cause => {
+      const error = openError(cause, byName, 'win32')
+      return `${error.code} ${error.message}`.replaceAll(dirname(process.execPath), 'NODE').replaceAll(process.arch, 'ARCH')
+    })
+    expect(lines.map(line => line.replace(/bin\\\w+\\/, 'bin\\ARCH\\'))).toMatchInlineSnapshot(`
+      [
+        "ERR_TUN_NO_DRIVER dev://tun0: wintun.dll is not there; get it from https://www.wintun.net and put bin\\ARCH\\wintun.dll of the archive into NODE",
+        "ERR_TUN_NO_DRIVER dev://tun0: wintun.dll is not for ARCH; get it from https://www.wintun.net and put bin\\ARCH\\wintun.dll of the archive into NODE",
+        "ERR_TUN_NO_DRIVER dev://tun0: wintun.dll is too old; get it from https://www.wintun.net and put bin\\ARCH\\wintun.dll of the archive into NODE",
+        "ERR_TUN_PERMISSION dev://tun0: WintunCreateAdapter is not permitted; run it as administrator",
+        "ERR_TUN_DEVICE_URL dev://tun0: Windows refuses this name; choose another name, e.g. dev://tun0",
+        "ERR_TUN_BUSY dev://tun0: another process uses this adapter; stop that process or choose another name",
+        "ERR_TUN_MTU dev://tun0: Windows refuses the mtu (error 87); use 1280 to 65535",
+        "ERR_TUN_ADDRESS dev://tun0: Windows refuses an address (error 87); see that no other adapter has it",
+        "ERR_TUN_SYSTEM dev://tun0: WintunCreateAdapter failed with EIO (Windows error 1168)",
       ]
     `)
   })

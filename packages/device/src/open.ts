@@ -5,6 +5,7 @@ import { openError, TunError } from './errors.js'
 import { parseNicAddresses } from './nic-address.js'
 import { TunDevice } from './tun.js'
 import { parseDeviceUrl } from './url.js'
+import { adapterGuid } from './windows.js'
 
 export interface TunOptions {
   /** Bytes of the largest packet, 68 to 65535; undefined leaves the NIC's own. For sockets 1500 if undefined. */
@@ -17,8 +18,8 @@ export interface TunOptions {
    */
   ownership?: Ownership
   /**
-   * Addresses of the NIC with their prefix lengths, e.g. `198.18.0.1/30`. macOS, where a NIC without an address is of no
-   * use and its name is only known when it is open; elsewhere whoever routes to the NIC gives them.
+   * Addresses of the NIC with their prefix lengths, e.g. `198.18.0.1/30`. macOS and Windows, where the NIC did not
+   * exist before; on Linux whoever routes to it gives them, and the option is refused.
    */
   addresses?: readonly string[]
   /** Bring the NIC up; a NIC of somebody else is left as it is where that is not permitted. */
@@ -28,8 +29,8 @@ export interface TunOptions {
 export const DEFAULTS = { offload: true, ownership: 'take', up: true } as const satisfies TunOptions
 
 /**
- * Opens `dev://NAME` (Linux: created if missing, attached if not), `dev://utun` (macOS: the next free number) or `fd://N` (an inherited
- * TUN, or an AF_UNIX datagram or, on Linux, seqpacket socket with one IP packet each). Throws TunError.
+ * Opens `dev://NAME` (Linux: created if missing, attached if not), `dev://utun` (macOS: the next free number), `dev://NAME` (Windows: a
+ * Wintun adapter, created if missing) or, not on Windows, `fd://N` (an inherited TUN, or an AF_UNIX datagram or, on Linux, seqpacket socket with one IP packet each). Throws TunError.
  */
 export function openTun(url: string, options: TunOptions = {}): TunDevice {
   const target = parseDeviceUrl(url)
@@ -40,8 +41,9 @@ export function openTun(url: string, options: TunOptions = {}): TunDevice {
   }
   const addresses = parseNicAddresses(url, options.addresses ?? [])
   const native = { offload: options.offload ?? DEFAULTS.offload, mtu, up: options.up ?? DEFAULTS.up, addresses }
+  const guid = process.platform === 'win32' && target.kind === 'name' ? adapterGuid(target.name) : undefined
   try {
-    return new TunDevice(openNative(target.kind === 'name' ? { name: target.name } : { fd: target.fd, ownership }, native))
+    return new TunDevice(openNative(target.kind === 'name' ? { name: target.name } : { fd: target.fd, ownership }, { ...native, guid }))
   } catch (cause) {
     throw openError(cause, { url, mtu, ...(target.kind === 'name' ? { name: target.name } : { fd: target.fd }) })
   }

@@ -65,6 +65,9 @@ const REASONS: Readonly<Record<string, string>> = {
 
 function passingError(cause: unknown, socket: number): TunError {
   const error = cause as NativeError
+  if (error.code === 'ERR_TUN_UNSUPPORTED_PLATFORM') {
+    return new TunError('ERR_TUN_UNSUPPORTED_PLATFORM', `${process.platform} cannot hand over a TUN`, { syscall: error.syscall, cause })
+  }
   if (error.code?.startsWith('ERR_TUN_')) return openError(cause, { url: `fd://${socket}`, fd: socket })
   const details = { errno: error.errno, syscall: error.syscall, cause }
   const say = (what: string, hint?: string) => new TunError('ERR_TUN_PASSING', `socket ${socket}: ${what}`, { ...details, hint })

@@ -5,6 +5,7 @@ import type { NativeError } from '@tun/native'
 import { darwin } from './darwin.js'
 import type { TunErrorCode } from './errors.js'
 import { linux } from './linux.js'
+import { windows } from './windows.js'
 
 export interface Problem {
   problem: string
@@ -23,6 +24,8 @@ export interface Platform {
   expected: string
   /** What is wrong with `dev://name`, or undefined. */
   nameProblem(name: string): Problem | undefined
+  /** Why there is no fd:// at all. */
+  descriptorProblem?: Problem
   /** What is wrong with the option `addresses`, or undefined: they are set. */
   addressesProblem(url: string): Problem | undefined
   /** A failure of opening by name; undefined if nothing in particular is known of it. */
@@ -35,5 +38,5 @@ export interface Platform {
 
 /** A system without a driver of ours is answered in Linux' words: the addon says that it has none. */
 export function platformOf(name: NodeJS.Platform): Platform {
-  return name === 'darwin' ? darwin : linux
+  return name === 'darwin' ? darwin : name === 'win32' ? windows : linux
 }

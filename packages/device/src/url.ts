@@ -7,7 +7,7 @@ export type DeviceUrl = { kind: 'name'; name: string } | { kind: 'fd'; fd: numbe
 
 /** Throws TunError ERR_TUN_DEVICE_URL, whose message names the value and what is expected. */
 export function parseDeviceUrl(url: string, platform: NodeJS.Platform = process.platform): DeviceUrl {
-  const { expected, nameProblem } = platformOf(platform)
+  const { expected, nameProblem, descriptorProblem } = platformOf(platform)
   const scheme = /^([a-z][a-z0-9+.-]*):\/\//i.exec(url)?.[0].toLowerCase()
   const rest = scheme ? url.slice(scheme.length) : ''
   switch (scheme) {
@@ -17,6 +17,7 @@ export function parseDeviceUrl(url: string, platform: NodeJS.Platform = process.
       return { kind: 'name', name: rest }
     }
     case 'fd://':
+      if (descriptorProblem) throw bad(url, descriptorProblem.problem, descriptorProblem.hint)
       return { kind: 'fd', fd: descriptor(url, rest) }
     case 'tap://':
       throw bad(url, 'Ethernet (TAP) devices are not supported, only IP', expected)

@@ -17,6 +17,7 @@ export function withParameters({ disabled = [], clientSubnet }: Nameserver, exch
       }
       return exchange.ask(clientSubnet ? withOption(query, CLIENT_SUBNET, clientSubnet) : query, signal)
     },
+    renew: () => exchange.renew(),
     close: () => exchange.close(),
   }
 }
