@@ -5,6 +5,7 @@
 
 #include <arpa/inet.h>
 #include <errno.h>
+#include <time.h>  // linux/errqueue.h needs timespec and brings none
 #include <linux/errqueue.h>
 #include <net/if.h>
 #include <netinet/in.h>
