@@ -210,7 +210,7 @@ function isSame(a: Destination, b: Destination): boolean {
 class Line {
   /** It has ended, or has failed long enough ago. */
   over = false
-  usedAt = ++uses
+  usedAt = performance.now()
   private readonly waiting: Waiting
   private readonly controller = new AbortController()
   private outbound: DatagramOutbound | null = null

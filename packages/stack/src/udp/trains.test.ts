@@ -139,7 +139,7 @@ describe('trains', () => {
     },
   )
 
-  test('what one turn queues is counted in datagrams: of a train that does not fit, the rest is dropped and counted', () => {
+  test('what one turn queues is counted in datagrams; a train that does not fit is dropped as the row that it is', () => {
     const { t } = run(1, { offload: true, splitGso: false, carried: false })
     const got: number[] = []
     t.b.ondatagram = d => got.push(d.end - d.start)
@@ -151,6 +151,6 @@ describe('trains', () => {
     t.clock.advance(100)
     expect(t.b.stack.stats.rowsIn - before).toBeLessThan(100)
     expect(got.length).toBe(4096)
-    expect(t.b.stack.stats.drops.udpOverflow).toBe(904)
+    expect(t.b.stack.stats.drops.udpOverflow).toBe(Math.ceil(904 / 64))
   })
 })

@@ -102,9 +102,10 @@ export class Udp {
 
   /** One datagram in view[udp.data, udp.end) of `slab`; a USO row holds several of `size` bytes each. */
   input(ip: IpPacket, udp: UdpHeader, slab: Slab, size: number, now: Millis): void {
-    const step = size > 0 ? size : Math.max(1, udp.end - udp.data)
-    const datagrams = Math.max(1, Math.ceil((udp.end - udp.data) / step))
-    if (this.queued + datagrams > MAX_QUEUED) {
+    const { data, end } = udp
+    const count = size > 0 && end - data > size ? Math.ceil((end - data) / size) : 1
+    // A train is a row, and rows are what is counted: all of it or nothing.
+    if (this.queued + count > MAX_QUEUED) {
       this.stats.drops.udpOverflow++
       return
     }
@@ -114,13 +115,8 @@ export class Udp {
       ? null
       : this.flows.of(ip.v4, ip.s0, ip.s1, ip.s2, ip.s3, udp.srcPort, udp.dstPort, now)
     if (flow !== null) this.flows.contacts?.note(flow, ip.d0, ip.d1, ip.d2, ip.d3, udp.dstPort, now)
-    const { data, end } = udp
-    const count = size > 0 && end - data > size ? Math.ceil((end - data) / size) : 1
-    const taken = Math.min(count, MAX_QUEUED - this.queued)
-    this.stats.drops.udpOverflow += count - taken
-    if (taken === 0) return
-    this.queued += taken
-    this.enqueue(ip, udp, flow, slab, data, taken < count ? data + taken * size : end, taken > 1 ? size : 0)
+    this.queued += count
+    this.enqueue(ip, udp, flow, slab, data, end, count > 1 ? size : 0)
   }
 
   private enqueue(ip: IpPacket, udp: UdpHeader, flow: UdpFlow | null, slab: Slab, start: number, end: number, segment: number): void {
