@@ -25,6 +25,7 @@ interface UdpEvents {
   datagram(datagram: Datagram): void
   carry?(datagram: Datagram): boolean
   flowEnded(flow: UdpFlow): void
+  undelivered?(report: Undelivered): void
 }
 
 /** A datagram received, or a train of them: valid during the drain that hands it over. */
