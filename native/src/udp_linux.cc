@@ -69,8 +69,8 @@ std::unique_ptr<Udp> Udp::open(const UdpRequest& request, Failure& failure) {
   const int fd = udp->fd, on = 1;
   if (udp->v6 && setsockopt(fd, IPPROTO_IPV6, IPV6_V6ONLY, &on, sizeof on) < 0) return fail(failure, "setsockopt", "v6only"), nullptr;
   if (!configure(fd, udp->v6, request.device, request.mark, failure)) return nullptr;
-  // With CAP_NET_ADMIN also beyond net.core.rmem_max, socket(7): else what comes while this process does something else is lost that a program
-  // of its own would have read in time.
+  // With CAP_NET_ADMIN also beyond net.core.rmem_max, socket(7): else what comes while this process does something else is lost that a
+  // program of its own would have read in time.
   const int buffers[2][3] = {{SO_RCVBUF, SO_RCVBUFFORCE, request.receiveBuffer}, {SO_SNDBUF, SO_SNDBUFFORCE, request.sendBuffer}};
   for (const auto& [option, force, bytes] : buffers) {
     if (bytes <= 0 || setsockopt(fd, SOL_SOCKET, force, &bytes, sizeof bytes) == 0) continue;
