@@ -102,8 +102,9 @@ test('neighbours of one size between the same ends are a train; a shorter one en
   put(1200, [...A] as unknown as End) // the same in other words
   put(1200, [...A.slice(0, 4), 9] as unknown as End)
   put(1200, A, [...B.slice(0, 4), 9] as unknown as End)
+  put(1200)
   put(1200, A, B, { waiting: 0 })
-  expect(rowsOf(out)).toEqual(['340 / 100', '200 / 100', '101', '0', '0', '2400 / 1200', '1200', '1200', '1200'])
+  expect(rowsOf(out)).toEqual(['340 / 100', '200 / 100', '101', '0', '0', '2400 / 1200', '1200', '1200', '1200', '1200'])
   for (let i = 0; i < 150; i++) put(10)
   for (let i = 0; i < 60; i++) put(1472)
   for (let i = 0; i < 3; i++) put(1473)

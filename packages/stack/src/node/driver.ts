@@ -171,6 +171,7 @@ export class Driver {
     const { rx, device, stack } = this
     let rows = 0
     let bytes = 0
+    this.recycle() // what the last turn lent may have come back, and its memory is still in the caches
     for (;;) {
       const from = rx.used
       rows += Math.max(1, device.read(rx)) // a read of nothing, an empty datagram, counts too: or a flood of them keeps us here
