@@ -42,7 +42,7 @@ export const PEERS = [
   { name: 'dig', binary: 'dig', package: 'bind9-dnsutils', version: ['-v'], for: 'DNS queries, UDP and TCP', used: true },
   { name: 'kdig', binary: 'kdig', package: 'knot-dnsutils', version: ['-V'], for: 'the same by another hand', used: true },
   { name: 'dnsperf', binary: 'dnsperf', package: 'dnsperf', version: ['-h'], for: 'bench/dns.mjs', used: false },
-  { name: 'chromium', binary: 'chromium', package: 'chromium', version: ['--version'], for: 'HTTPS records at a browser', used: true },
+  { name: 'chromium', binary: 'chromium', package: 'chromium', version: ['--version'], for: 'HTTPS records at a browser', used: false },
   { name: 'iperf3', binary: 'iperf3', package: 'iperf3', version: ['--version'], for: 'TCP and UDP at full speed', used: true },
   { name: 'turnserver', binary: 'turnserver', package: 'coturn', version: ['--version'], for: 'STUN: what kind of NAT we are', used: true },
   { name: 'gtlsserver', binary: 'gtlsserver', package: 'ngtcp2-server', version: ['--help'], for: 'an HTTP/3 server', used: true },

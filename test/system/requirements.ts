@@ -40,8 +40,20 @@ export function describeSystem(name: string, needs: Needs, body: () => void): vo
       })
     })
   }
+  tell(name, reason)
+  describe.skip(name, body)
+}
+
+/** A test with a peer that CI does not install either (`used: false`, a browser of 350 MB): run where it is, else skipped aloud. */
+export function itWith(peer: string, name: string, body: () => Promise<void>): void {
+  const reason = missingPeers(peer)
+  if (reason === undefined) return void it(name, body)
+  tell(name, reason)
+  it.skip(name, body)
+}
+
+function tell(name: string, reason: string): void {
   const line = `${name}: ${reason}`
   process.stderr.write(`skipped: ${line}\n`)
   if (process.env.TUN_TEST_SKIPS) appendFileSync(process.env.TUN_TEST_SKIPS, `${line}\n`)
-  describe.skip(name, body)
 }
