@@ -37,16 +37,26 @@ describe.skipIf(!built)(built ? 'the command' : 'the command (skipped: no dist/,
     ['a missing file', ['-f', 'none.yaml'], 'clash-proxy: none.yaml cannot be read: no such file or directory (ENOENT)\n'],
     ['a directory', ['-f', '.'], /cannot be read: illegal operation on a directory \(EISDIR\)\n$/],
     ['an unknown option', ['--confg', 'x'], 'clash-proxy: unknown option --confg (-h shows the options)\n'],
-    ['broken YAML', ['-f', file('broken.yaml', 'a: 1\nb: 2\nbind-address: [true\n')], /^clash-proxy: broken\.yaml:[34]:\d+: .+\n$/],
+    [
+      'broken YAML',
+      ['-f', file('broken.yaml', 'a: 1\nb: 2\nbind-address: [true\n')],
+      `broken.yaml:3:15: error[tun/yaml]: '[' is never closed
+  3 | bind-address: [true
+    |               ^
+help: add ']'
+
+broken.yaml: 1 error
+`,
+    ],
     [
       'an unknown proxy type',
       ['-f', file('type.yaml', `${TUN}proxies:\n  - {name: a, type: nosuchtype, server: h, port: 1}\n`)],
-      /^clash-proxy: type\.yaml:5:21: proxies\[0\]\.type: unknown proxy type 'nosuchtype' \(supported: .*\)\n$/,
+      /^type\.yaml:5:21: error\[tun\/proxies\]: proxies\[0\]\.type: unknown proxy type 'nosuchtype' \(supported: .*\)\n {2}5 \| .*\n {4}\| +\^{10}\n/,
     ],
     [
       'a bad device',
       ['-f', file('device.yaml', TUN.replace('dev:', 'tap:'))],
-      /^clash-proxy: device\.yaml:3:15: tun\.device-url: .*tap.*\n$/,
+      /^device\.yaml:3:15: error\[tun\/device-url\]: tun\.device-url: .*tap.*\n/,
     ],
     [
       'a descriptor that is not open: known only when it is opened, and told with its line',
@@ -68,15 +78,35 @@ describe.skipIf(!built)(built ? 'the command' : 'the command (skipped: no dist/,
     expect([status, out]).toEqual([1, ''])
   })
 
-  test('-t checks: 0 and the warnings if it is good, 1 if not', async () => {
-    const good = await run('-t', '-f', file('good.yaml', `${TUN}allow-lan: false\n`))
-    expect(good).toEqual({
-      status: 0,
-      out: 'good.yaml: configuration ok\n',
-      err: expect.stringContaining('good.yaml:4:1: warning: allow-lan'),
-    })
-    const bad = await run('-t', '-d', directory, '-f', file('bad.yaml', 'rules: [x]\n'))
-    expect(bad).toMatchObject({ status: 1, out: '', err: expect.stringContaining('bad.yaml:1:9: rules[0]: unknown rule type') })
+  test('-t checks: 0 and the report of warnings if it is good, 1 and the whole report if not', async () => {
+    const good = await run('-t', '-f', file('good.yaml', `${TUN}  stack: mixed\nallow-lan: false\n`))
+    const warned = `good.yaml:4:3: note[tun/stack]: tun.stack: there is one stack here, in user space as gvisor is, and it serves them all
+  4 |   stack: mixed
+    |   ^^^^^
+
+good.yaml:5:1: warning[tun/not-acted-on]: allow-lan: known to Clash/mihomo, not acted on yet
+  5 | allow-lan: false
+    | ^^^^^^^^^
+
+good.yaml: 1 warning, 1 note
+`
+    expect(good).toEqual({ status: 0, out: 'good.yaml: configuration ok\n', err: warned })
+    expect(await run('-t', '-f', file('quiet.yaml', TUN))).toEqual({ status: 0, out: 'quiet.yaml: configuration ok\n', err: '' })
+    const bad = await run('-t', '-d', directory, '-f', file('bad.yaml', 'rules: [x]\nmtu: 1\n'))
+    expect(bad).toMatchObject({ status: 1, out: '' })
+    expect(bad.err.split('\n')).toEqual([
+      expect.stringContaining('bad.yaml:1:9: error[tun/rules]: rules[0]: unknown rule type'),
+      '  1 | rules: [x]',
+      '    |         ^',
+      '',
+      'bad.yaml:2:1: warning[tun/unknown-key]: mtu: unknown key',
+      '  2 | mtu: 1',
+      '    | ^^^',
+      "help: it belongs under 'tun:'",
+      '',
+      'bad.yaml: 1 error, 1 warning',
+      '',
+    ])
   })
 
   test('-h and -v answer on stdout', async () => {

@@ -6,7 +6,6 @@ import {
   clashBoolean,
   type Diagnostic,
   type DnsOptions,
-  formatPath,
   type HostsOptions,
   type LoadedConfig,
   loadConfig,
@@ -32,7 +31,7 @@ export interface Config {
   /** Where a key stands: some errors come only when the TUN is opened. */
   locate: LoadedConfig['locate']
   rules: Rules
-  /** In the order of the file. */
+  /** And notes, in the order of the file. */
   warnings: Diagnostic[]
 }
 
@@ -44,6 +43,7 @@ export function readConfig(text: string, file: string, needs: ProxyNeeds): Confi
   const found: [section: string, Problem][] = []
   let targets = new Map<string, Target>()
   let rules = new Rules()
+  let byMihomo: PingMode | undefined
 
   /** A section as @tun/config wants it. They are read in this order, so that rules know the proxies. */
   const section = (name: string, read: (value: unknown, problems: Problems) => void) =>
@@ -52,7 +52,7 @@ export function readConfig(text: string, file: string, needs: ProxyNeeds): Confi
       read(value, problems)
       for (const warning of problems.warnings) found.push([name, warning])
       for (const { path, message, hint } of problems.errors)
-        context.addIssue({ code: 'custom', path: [...path], message, params: { hint } })
+        context.addIssue({ code: 'custom', path: [...path], message, params: { id: `tun/${name}`, hint } })
     })
   const loaded = loadConfig(text, {
     file,
@@ -67,34 +67,35 @@ export function readConfig(text: string, file: string, needs: ProxyNeeds): Confi
       mode: word(MODES, 'rule'),
       'log-level': word(LEVELS, 'info'),
       ipv6: clashBoolean.default(true),
-      icmp: ownWord(PING_MODES, 'reject'),
+      icmp: ownWord(PING_MODES),
+    },
+    known: [ICMP_FORWARDING.join('.')],
+    check: (report, { values, written, dns }) => {
+      for (const [name, { path, message, hint }] of found) report.warning([name, ...path], { id: `tun/${name}`, message, hint })
+      for (const path of misread(values, written)) report.warning(path, MISREAD)
+      for (const { path, via } of dns ? waysToNowhere(dns, targets) : []) {
+        const message = `there is no proxy and no interface '${via}': this nameserver cannot be asked`
+        report.warning(path, { id: 'tun/nameserver', message, hint: didYouMean(via, targets.keys()) })
+      }
+      byMihomo = pingsByMihomo(values)
+      const icmp = values.icmp === undefined ? byMihomo : String(values.icmp).toLowerCase()
+      if (byMihomo === undefined || (byMihomo === 'fake') === (icmp === 'fake')) return
+      const message = `'icmp: ${icmp}' is there as well and is taken`
+      report.warningAtKey(ICMP_FORWARDING, { id: 'tun/contradiction', message, hint: 'remove one of them' })
     },
   })
-
-  const ours = found.map(([name, { path, message, hint }]): Diagnostic => {
-    const full = [name, ...path]
-    return { severity: 'warning', path: formatPath(full), ...loaded.locate(full), message, hint }
-  })
   const { tun, dns, profile, sections } = loaded
-  for (const { path, via } of waysToNowhere(dns, targets)) {
-    const message = `there is no proxy and no interface '${via}': this nameserver cannot be asked`
-    ours.push({ severity: 'warning', path: formatPath(path), ...loaded.locate(path), message, hint: didYouMean(via, targets.keys()) })
-  }
-  for (const path of misread(loaded)) {
-    const message = 'was read as a number, which is written otherwise'
-    ours.push({ severity: 'warning', path: formatPath(path), ...loaded.locate(path), message, hint: 'put it in quotes' })
-  }
   return {
     tun,
     dns: { ...dns, ipv6: dns.ipv6 && sections.ipv6, 'fake-ip-store': storeOf(file, dns, profile), hosts: loaded.hosts },
     mode: sections.mode,
     level: sections['log-level'],
     ipv6: sections.ipv6,
-    icmp: sections.icmp,
+    icmp: sections.icmp ?? byMihomo ?? 'reject',
     targets,
     rules,
     locate: loaded.locate,
-    warnings: [...loaded.warnings, ...ours].sort((a, b) => a.line - b.line || a.column - b.column),
+    warnings: loaded.warnings,
   }
 }
 
@@ -104,6 +105,12 @@ function storeOf(file: string, dns: DnsOptions, profile: ProfileOptions): string
   if (named !== undefined) return named === 'memory' || named.includes('://') ? named : resolve(dirname(file), named)
   return profile['store-fake-ip'] === false ? 'memory' : resolve(dirname(file), `${basename(file, extname(file))}.fake-ip`)
 }
+
+const MISREAD = {
+  id: 'tun/taken-as-number',
+  message: 'was read as a number, which is written otherwise',
+  hint: 'put it in quotes',
+} as const
 
 /** What stands behind a nameserver's `#` and is neither a proxy nor, now, an interface. */
 function* waysToNowhere(dns: DnsOptions, targets: Targets): Generator<{ path: (string | number)[]; via: string }> {
@@ -125,11 +132,11 @@ function* waysToNowhere(dns: DnsOptions, targets: Targets): Generator<{ path: (s
 }
 
 /** Credentials like `0123` and `1e5`, of which only a number is left: the proxy would be told another word. */
-function* misread({ values, written }: LoadedConfig): Generator<(string | number)[]> {
+function* misread(values: LoadedConfig['values'], written: LoadedConfig['written']): Generator<(string | number)[]> {
   const proxies = Array.isArray(values.proxies) ? values.proxies : []
   for (const [i, entry] of proxies.entries()) {
     for (const field of ['username', 'password']) {
-      const value = (entry as Record<string, unknown>)[field]
+      const value = (entry as Record<string, unknown> | null)?.[field]
       if (typeof value === 'number' && written(['proxies', i, field]) !== String(value)) yield ['proxies', i, field]
     }
   }
@@ -142,17 +149,30 @@ function* misread({ values, written }: LoadedConfig): Generator<(string | number
 function word<const T extends readonly string[]>(words: T, fallback: T[number]) {
   return z.unknown().transform((value, context): T[number] => {
     const text = typeof value === 'string' ? value.toLowerCase() : undefined
-    if (text === 'script') context.addIssue({ code: 'custom', message: `'script' is not supported; use one of ${words.join(', ')}` })
+    if (text === 'script') {
+      const message = `'script' is not supported; use one of ${words.join(', ')}`
+      context.addIssue({ code: 'custom', message, params: { id: 'tun/word' } })
+    }
     return words.find(word => word === text) ?? fallback
   })
 }
 
-/** The same for a key of ours, of which nobody else has refused any word. */
-function ownWord<const T extends readonly string[]>(words: T, fallback: T[number]) {
-  return z.unknown().transform((value, context): T[number] => {
-    if (value === undefined) return fallback
+/** The same for a key of ours, of which nobody else has refused any word; undefined if it is not there. */
+function ownWord<const T extends readonly string[]>(words: T) {
+  return z.unknown().transform((value, context): T[number] | undefined => {
+    if (value === undefined) return undefined
     const known = words.find(word => word === (typeof value === 'string' ? value.toLowerCase() : undefined))
-    if (known === undefined) context.addIssue({ code: 'custom', message: `expected one of ${words.join(', ')}` })
-    return known ?? fallback
+    const params = { id: 'tun/word' }
+    if (known === undefined) context.addIssue({ code: 'custom', message: `expected one of ${words.join(', ')}`, params })
+    return known
   })
+}
+
+const ICMP_FORWARDING = ['tun', 'disable-icmp-forwarding']
+
+/** mihomo's way of saying `icmp: fake`, or `icmp: forward`; undefined if it is not there. */
+function pingsByMihomo(values: Record<string, unknown>): PingMode | undefined {
+  const [section, key] = ICMP_FORWARDING
+  const disabled = clashBoolean.safeParse((values[section] as Record<string, unknown> | null | undefined)?.[key]).data
+  return disabled === undefined ? undefined : disabled ? 'fake' : 'forward'
 }

@@ -3,7 +3,7 @@
 import { readFileSync } from 'node:fs'
 import { relative } from 'node:path'
 import { getSystemErrorMap } from 'node:util'
-import { ConfigError, formatDiagnostic } from '@tun/config'
+import { ConfigError, formatDiagnostic, formatReport } from '@tun/config'
 import { type Account, findAccount } from '@tun/device'
 import {
   createTunInbound,
@@ -86,7 +86,7 @@ function load(name: string, file: string, { lookup, lookupServer }: Names): Conf
 }
 
 function check(name: string, file: string): void {
-  for (const warning of load(name, file, new Names()).warnings) process.stderr.write(`${formatDiagnostic(warning, name)}\n`)
+  process.stderr.write(formatReport(load(name, file, new Names()).warnings, name))
   process.stdout.write(`${name}: configuration ok\n`)
 }
 
@@ -95,8 +95,11 @@ async function start(name: string, file: string, account: Account | undefined): 
   const config = load(name, file, names)
   const { tun, dns, mode, ipv6, rules, targets, level } = config
   const log = createLog(level, line => process.stderr.write(line))
-  // The line's level says already that it is a warning.
-  for (const warning of config.warnings) log.warning?.(formatDiagnostic({ ...warning, severity: 'error' }, name))
+  for (const told of config.warnings) {
+    const line = formatDiagnostic({ ...told, severity: 'error' }, name) // the log's level says what it is
+    if (told.severity === 'note') log.info?.(line)
+    else log.warning?.(line)
+  }
 
   const resolve: Lookup = (host, signal) => inbound.resolve(host, signal)
   const router = new Router<TunSocket>({ mode, ipv6, rules, targets, log, relay, resolve })
@@ -147,10 +150,10 @@ function live(inbound: Inbound, log: Log): void {
   process.on('uncaughtException', error => log.error?.(`internal error: ${describe(error).join('; ')}`))
 }
 
-/** Says why, in a line for each reason and one for the fix, and ends the process: never with a stack trace. */
+/** Says why, by the report of a bad file or in a line for the reason and one for the fix, and ends the process: never with a stack trace. */
 function fail(reason: unknown): void {
-  const lines = reason instanceof ConfigError ? reason.message.split('\n') : describe(reason)
-  process.stderr.write(lines.map(line => `clash-proxy: ${line}\n`).join(''))
+  const lines = () => describe(reason).map(line => `clash-proxy: ${line}\n`)
+  process.stderr.write(reason instanceof ConfigError ? reason.report : lines().join(''))
   process.exit(1)
 }
 

@@ -1,7 +1,15 @@
-// Owns: what is said about a config: one line a finding, in the form compilers have, and the error that carries them all.
+// Owns: what is said about a config: a finding, its one-line form, and the error that carries them all.
+
+import type { Excerpt } from './excerpt.js'
+import type { DiagnosticId } from './ids.js'
+import { formatPath, type Path } from './path.js'
+import { formatReport } from './render.js'
 
 export interface Diagnostic {
-  severity: 'error' | 'warning'
+  /** Stable name of what is wrong: `tun/unknown-key`; docs/config.md lists them. */
+  id: DiagnosticId
+  /** `note`: taken as it was meant, and worth to know. */
+  severity: 'error' | 'warning' | 'note'
   /** The key: `tun.device-url`, `proxies[0].port`; '' for the file as a whole. */
   path: string
   /** From 1, of the value at fault (of the key, where the key is the fault); 0 if there was no text. */
@@ -9,8 +17,10 @@ export interface Diagnostic {
   /** From 1; 0 if there was no text. */
   column: number
   message: string
-  /** What to do about it. */
+  /** What to do about it. Lines behind the first are commands. */
   hint?: string
+  /** The line of the text, without secrets; absent if there was no text. */
+  excerpt?: Excerpt
 }
 
 /** Has every error that was found. Its message is one line for each. */
@@ -20,31 +30,40 @@ export class ConfigError extends Error {
   readonly diagnostics: Diagnostic[]
   /** What else was noticed: an unknown key is often the cause of an error. */
   readonly warnings: Diagnostic[]
+  private readonly file: string | undefined
 
   constructor(diagnostics: Diagnostic[], file?: string, warnings: Diagnostic[] = []) {
     super(diagnostics.map(diagnostic => formatDiagnostic(diagnostic, file)).join('\n'))
     this.name = 'ConfigError'
     this.diagnostics = diagnostics
     this.warnings = warnings
+    Object.defineProperty(this, 'file', { value: file, enumerable: false })
+  }
+
+  /** Errors and warnings as compilers show them: place, id, the line with a mark, help. */
+  get report(): string {
+    return formatReport([...this.diagnostics, ...this.warnings], this.file)
   }
 }
 
-/** `config.yaml:3:15: tun.device-url: …: hint`; a warning says so before its key. */
+/** `config.yaml:3:15: tun.device-url: …: hint`; a warning or note says so before its key. */
 export function formatDiagnostic({ severity, path, line, column, message, hint }: Diagnostic, file?: string): string {
   const place = [file, ...(line > 0 ? [line, column] : [])].filter(part => part !== undefined && part !== '').join(':')
-  return [place, severity === 'warning' ? 'warning' : '', path, message, hint].filter(part => part).join(': ')
+  const fix = hint?.replace(/:?\n/, ': ').replaceAll('\n', '; ')
+  return [place, severity === 'error' ? '' : severity, path, message, fix].filter(part => part).join(': ')
 }
 
-export type Path = readonly (string | number)[]
-
-export function formatPath(path: Path): string {
-  return path.reduce<string>((text, key) => text + (typeof key === 'number' ? `[${key}]` : text === '' ? key : `.${key}`), '')
+/** From 1, both; with the line as a message may show it. */
+export interface Place {
+  line: number
+  column: number
+  excerpt?: Excerpt
 }
 
 /** Anything that can say where a value or a key stands. */
 export interface Places {
-  value(path: Path): { line: number; column: number }
-  key(path: Path): { line: number; column: number }
+  value(path: Path): Place
+  key(path: Path): Place
 }
 
 /** The places of a plain object: none. */
@@ -53,43 +72,54 @@ export const NOWHERE: Places = {
   key: () => ({ line: 0, column: 0 }),
 }
 
+/** What is said about a place; the rest of a finding is where. */
+export interface Saying {
+  id: DiagnosticId
+  message: string
+  hint?: string
+}
+
 /** Collects findings on their way to the caller. */
 export class Report {
   readonly errors: Diagnostic[] = []
+  /** And notes. */
   readonly warnings: Diagnostic[] = []
 
   constructor(readonly places: Places) {}
 
-  error(path: Path, message: string, hint?: string): void {
-    this.errors.push(finding('error', path, this.places.value(path), message, hint))
+  error(path: Path, saying: Saying): void {
+    this.errors.push(finding('error', path, this.places.value(path), saying))
   }
 
-  errorAtKey(path: Path, message: string, hint?: string): void {
-    this.errors.push(finding('error', path, this.places.key(path), message, hint))
+  errorAtKey(path: Path, saying: Saying): void {
+    this.errors.push(finding('error', path, this.places.key(path), saying))
   }
 
-  warning(path: Path, message: string, hint?: string): void {
-    this.warnings.push(finding('warning', path, this.places.value(path), message, hint))
+  warning(path: Path, saying: Saying): void {
+    this.warnings.push(finding('warning', path, this.places.value(path), saying))
   }
 
-  warningAtKey(path: Path, message: string, hint?: string): void {
-    this.warnings.push(finding('warning', path, this.places.key(path), message, hint))
+  warningAtKey(path: Path, saying: Saying): void {
+    this.warnings.push(finding('warning', path, this.places.key(path), saying))
+  }
+
+  noteAtKey(path: Path, saying: Saying): void {
+    this.warnings.push(finding('note', path, this.places.key(path), saying))
   }
 
   /** @throws ConfigError if there was an error; all of them, in the order of the file */
   settle(file?: string): void {
-    const order = (a: Diagnostic, b: Diagnostic): number => a.line - b.line || a.column - b.column
-    this.warnings.sort(order)
-    if (this.errors.length > 0) throw new ConfigError(this.errors.sort(order), file, this.warnings)
+    this.warnings.sort(inOrder)
+    if (this.errors.length > 0) throw new ConfigError(this.errors.sort(inOrder), file, this.warnings)
   }
 }
 
-function finding(
-  severity: Diagnostic['severity'],
-  path: Path,
-  { line, column }: { line: number; column: number },
-  message: string,
-  hint: string | undefined,
-): Diagnostic {
-  return { severity, path: formatPath(path), line, column, message, ...(hint === undefined ? {} : { hint }) }
+export function inOrder(a: Diagnostic, b: Diagnostic): number {
+  return a.line - b.line || a.column - b.column
+}
+
+export function finding(severity: Diagnostic['severity'], path: Path, place: Place, { id, message, hint }: Saying): Diagnostic {
+  const { line, column, excerpt } = place
+  const more = { ...(hint === undefined ? {} : { hint }), ...(excerpt === undefined ? {} : { excerpt }) }
+  return { id, severity, path: formatPath(path), line, column, message, ...more }
 }

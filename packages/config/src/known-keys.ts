@@ -1,5 +1,5 @@
-// Owns: the keys that Clash and mihomo know, so that a config written for them is told apart from a slip of the pen, and what
-// kind of value each has. Collected from Clash's and mihomo's documented and parsed configuration, 2026.
+// Owns: the keys that Clash and mihomo know at the top of a file, so that a config written for them is told apart from a slip of the
+// pen, and what kind of value each has. Collected from Clash's and mihomo's documented and parsed configuration, 2026.
 
 /** What a value must be; a list names the words allowed. */
 export type Kind = 'boolean' | 'number' | 'port' | 'string' | 'list' | 'map' | 'any' | readonly string[]
@@ -82,66 +82,4 @@ export const TOP_KEYS: Readonly<Record<string, Kind>> = {
   tls: 'map',
   'tuic-server': 'map',
   'enhanced-mode': 'string',
-}
-
-export const TUN_KEYS: Readonly<Record<string, Kind>> = {
-  stack: ['gvisor', 'system', 'mixed', 'lwip'],
-  'auto-route': 'boolean',
-  'auto-detect-interface': 'boolean',
-  'auto-redirect': 'boolean',
-  'auto-redirect-input-mark': 'any',
-  'auto-redirect-output-mark': 'any',
-  'auto-redirect-iproute2-fallback-rule-index': 'number',
-  'auto-redir': 'any',
-  'dns-search-domains': 'list',
-  'strict-route': 'boolean',
-  'inet4-address': 'any',
-  'inet6-address': 'any',
-  'inet4-route-address': 'list',
-  'inet6-route-address': 'list',
-  'inet4-route-exclude-address': 'list',
-  'inet6-route-exclude-address': 'list',
-  'route-address': 'list',
-  'route-address-set': 'list',
-  'route-exclude-address': 'list',
-  'route-exclude-address-set': 'list',
-  'include-interface': 'list',
-  'exclude-interface': 'list',
-  'include-uid': 'list',
-  'include-uid-range': 'list',
-  'exclude-uid': 'list',
-  'exclude-uid-range': 'list',
-  'include-mac-address': 'list',
-  'exclude-mac-address': 'list',
-  'exclude-src-port': 'list',
-  'exclude-src-port-range': 'list',
-  'exclude-dst-port': 'list',
-  'exclude-dst-port-range': 'list',
-  'include-android-user': 'list',
-  'include-package': 'list',
-  'exclude-package': 'list',
-  'disable-icmp-forwarding': 'boolean',
-  'gso-max-size': 'number',
-  'iproute2-table-index': 'number',
-  'iproute2-rule-index': 'number',
-  'loopback-address': 'list',
-  recvmsgx: 'boolean',
-  sendmsgx: 'boolean',
-  'macos-auto-route': 'boolean',
-  'macos-auto-detect-interface': 'boolean',
-}
-
-export const PROFILE_KEYS: Readonly<Record<string, Kind>> = {
-  'store-selected': 'boolean',
-  tracing: 'boolean',
-}
-
-export const DNS_KEYS: Readonly<Record<string, Kind>> = {
-  'fallback-lazy-query': 'boolean',
-  'use-system-hosts': 'boolean',
-  'prefer-h3': 'boolean',
-  'ipv6-timeout': 'number',
-  'cache-algorithm': 'string',
-  'remote-dns-resolve': 'boolean',
-  'search-domains': 'list',
 }

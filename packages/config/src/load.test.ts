@@ -119,9 +119,10 @@ describe('a good file', () => {
 
   test('places are found for every value, through merges, and for what is missing the nearest above', () => {
     const { locate, written } = loadConfig('a: &a {x: 1}\nb:\n  - c\n  - {<<: *a, y: [2, 033]}\nc:\n', { known: ['a', 'b', 'c'] })
-    const places = [['b', 0], ['b', 1, 'y', 1], ['b', 1, 'x'], ['c'], ['b', 7, 'z'], ['nowhere']].map(path =>
-      Object.values(locate(path)).join(':'),
-    )
+    const places = [['b', 0], ['b', 1, 'y', 1], ['b', 1, 'x'], ['c'], ['b', 7, 'z'], ['nowhere']].map(path => {
+      const { line, column } = locate(path)
+      return `${line}:${column}`
+    })
     expect(places).toEqual(['3:5', '4:21', '1:11', '5:1', '3:3', '1:1'])
     expect([['b', 1, 'y', 1], ['b', 1, 'x'], ['b', 1], ['nowhere']].map(written)).toEqual(['033', '1', undefined, undefined])
   })
@@ -262,7 +263,7 @@ rules: MATCH,s5
 
   test('a repeated key is an error beside the others', () => {
     expect(said('tun: {}\ntun: {}\nport: -1')).toEqual([
-      'c:2:1: tun: the key appears twice in the same map: remove one of them',
+      "c:2:1: tun: the key 'tun' stands twice in this map, first in line 1: remove one of them",
       'c:3:7: port: must be at least 0, got -1',
     ])
   })
@@ -355,14 +356,15 @@ dns:
       'c:4:1: warning: find-process-mode: known to Clash/mihomo, not acted on yet',
       'c:5:10: warning: tunnels: expected a list, got 5: write a list: [5]',
       'c:6:1: warning: Zebra: unknown key',
-      "c:9:3: warning: tun.device: taken as 'device-url: dev://tun0': 'device-url' is the name of the key here",
-      'c:10:3: warning: tun.stack: known to Clash/mihomo, not acted on yet',
-      'c:11:3: warning: tun.auto-route: known to Clash/mihomo, not acted on yet',
+      "c:9:3: note: tun.device: taken as 'device-url: dev://tun0': 'device-url' is the name of the key here",
+      'c:10:3: note: tun.stack: there is one stack here, in user space as gvisor is, and it serves them all',
+      'c:11:3: warning: tun.auto-route: routes and rules are not set by this program: route the fake addresses into the TUN: ' +
+        'ip route add 198.18.0.0/16 dev tun0',
       "c:12:3: warning: tun.devcie-url: unknown key: did you mean 'device-url'?",
       "c:13:3: warning: tun.dnsListen: unknown key: did you mean 'dns-listen'?",
       'c:14:8: warning: tun.mtu: 1000 is too small for IPv6: 1280 or more (RFC 8200 §5)',
       'c:15:16: warning: tun.udp-timeout: 60 s ends flows that applications think alive: 120 or more (RFC 4787 §4.3)',
-      'c:17:3: warning: dns.fallback-lazy-query: known to Clash/mihomo, not acted on yet',
+      "c:17:3: note: dns.fallback-lazy-query: 'fallback' is asked at the same time as 'nameserver'",
       "c:18:3: warning: dns.fake-ip-range6: has no effect: add 'ipv6: true'",
       "c:19:20: warning: dns.fake-ip-filter[0]: 'geosite' entries are known to mihomo, not acted on yet",
       "c:19:34: warning: dns.fake-ip-filter[1]: 'rule-set' entries are known to mihomo, not acted on yet",
@@ -484,7 +486,7 @@ test('profile: store-fake-ip is read, what else Clash has there warns, a slip of
   const text = 'profile:\n  store-fake-ip: yes\n  store-selected: true\n  store-fakeip: true\n'
   expect(loadConfig(text).profile).toEqual({ 'store-fake-ip': true })
   expect(said(text)).toEqual([
-    'c:3:3: warning: profile.store-selected: known to Clash/mihomo, not acted on yet',
+    'c:3:3: note: profile.store-selected: groups have no choice to keep: each is its first proxy',
     "c:4:3: warning: profile.store-fakeip: unknown key: did you mean 'store-fake-ip'?",
   ])
   expect(said('profile:\n  store-fake-ip: [true\n')).toHaveLength(1)
@@ -526,6 +528,7 @@ dns:
 `),
   ).toEqual([
     "c:3:6: hosts.c: a name stands for addresses or for one other name, got 'd' among others: e.g. '192.0.2.1'",
+    "c:5:24: dns.default-nameserver[0]: 'dns.example' is a name itself: use its IP address",
     "c:6:43: dns.fallback-filter.ipcidr[0]: expected ADDRESS/BITS, got '240.0.0.0/40': e.g. 240.0.0.0/4",
     "c:7:43: dns.nameserver-policy.c: unknown scheme 'ftp://': use udp://, tcp://, tls://, https://, rcode:// or system",
     'c:8:19: dns.cache-max-size: must be at least 0, got -1',
@@ -571,6 +574,7 @@ test('what stands behind a nameserver’s #: a way and parameters; what mihomo h
   expect(said("dns:\n  nameserver: ['1.1.1.1#a&ecx=1', '1.1.1.1#ecs=x']\n  respect-rules: true")).toEqual([
     "c:2:16: dns.nameserver[0]: unknown parameter 'ecx' of a nameserver: there are skip-cert-verify, disable-ipv4, disable-ipv6, disable-qtype-N, ecs, ecs-override, h3",
     "c:2:35: dns.nameserver[1]: ecs is an address or ADDRESS/BITS, got 'x': e.g. #ecs=192.0.2.0/24",
+    "c:3:3: dns.respect-rules: needs 'proxy-server-nameserver': a proxy's own name cannot be asked for through the proxy: e.g. proxy-server-nameserver: [1.1.1.1]",
   ])
   expect(said('dns:\n  respect-rules: true')).toEqual([
     "c:2:3: dns.respect-rules: needs 'proxy-server-nameserver': a proxy's own name cannot be asked for through the proxy: e.g. proxy-server-nameserver: [1.1.1.1]",

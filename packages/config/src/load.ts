@@ -1,26 +1,17 @@
 // Owns: a config's text → typed sections, or one report of everything wrong with it. Read this first.
 
-import { type ZodType, z } from 'zod'
-import { type Diagnostic, formatPath, NOWHERE, type Path, Report } from './diagnostics.js'
-import { validate } from './explain.js'
-import { DNS_KEYS, type Kind, PROFILE_KEYS, TOP_KEYS, TUN_KEYS } from './known-keys.js'
-import { nearest } from './nearest.js'
-import {
-  adopted,
-  adoptNat,
-  adoptSynonyms,
-  checkDns,
-  checkTun,
-  type DnsOptions,
-  dnsSchema,
-  type HostsOptions,
-  hostsSchema,
-  type ProfileOptions,
-  profileSchema,
-  type TunOptions,
-  tunSchema,
-} from './schema.js'
-import { clashBoolean, domainPatternFault, port, show } from './values.js'
+import type { ZodType, z } from 'zod'
+import { answerKeys, surroundings } from './answers.js'
+import { type Diagnostic, finding, NOWHERE, type Place, Report } from './diagnostics.js'
+import { checkDisabled, readDns, readHosts, readProfile } from './dns.js'
+import { type DnsOptions, dnsAnswered, type HostsOptions, type ProfileOptions, profileSchema } from './dns-schema.js'
+import { checkOverlaps, FAKE_RANGES, type FakeRange, type NicAddress } from './overlaps.js'
+import type { Path } from './path.js'
+import { read, readMap, type Section } from './sections.js'
+import { readTun } from './tun.js'
+import { tunAnswered } from './tun-answers.js'
+import type { TunOptions } from './tun-schema.js'
+import { checkKeys, checkTopKeys } from './unknown-keys.js'
 import { YamlSource } from './yaml-source.js'
 
 export interface LoadOptions<S extends Record<string, ZodType> = Record<string, ZodType>> {
@@ -32,6 +23,8 @@ export interface LoadOptions<S extends Record<string, ZodType> = Record<string, 
   known?: readonly string[]
   /** Whose rules for interface names hold; this machine's by default. */
   platform?: NodeJS.Platform
+  /** Called when all sections were read, with errors or without: what else the caller has to say about the file. */
+  check?: (report: Report, file: Pick<LoadedConfig, 'values' | 'written'> & { dns: DnsOptions | undefined }) => void
 }
 
 export interface LoadedConfig<S extends Record<string, ZodType> = Record<string, ZodType>> {
@@ -42,10 +35,10 @@ export interface LoadedConfig<S extends Record<string, ZodType> = Record<string,
   sections: { [K in keyof S]: z.output<S[K]> }
   /** The whole file as plain values, for keys named in `known`. */
   values: Record<string, unknown>
-  /** In the order of the file. */
+  /** And notes, in the order of the file. */
   warnings: Diagnostic[]
-  /** Where the value at a path stands (both from 1), or what is left of the path. */
-  locate(path: Path): { line: number; column: number }
+  /** Where the value at a path stands, or what is left of the path. */
+  locate(path: Path): Place
   /** The text of a single value: `0123`, where the value is the number 123. */
   written(path: Path): string | undefined
 }
@@ -56,18 +49,17 @@ export function loadConfig<S extends Record<string, ZodType>>(text: string, opti
   const sections = (options.sections ?? {}) as S
   const source = new YamlSource(text)
   const report = new Report(source)
-  for (const { path, ...fault } of source.faults) report.errors.push({ severity: 'error', path: formatPath(path), ...fault })
+  for (const { path, place, ...saying } of source.faults) report.errors.push(finding('error', path, place, saying))
   const root = source.root ?? {}
   if (source.root === undefined) report.settle(file)
-  checkTopKeys(root, new Set([...Object.keys(sections), ...known]), source, report)
-  const tun = readTun(root.tun ?? {}, known, platform, report)
-  const dns = readDns(root.dns ?? {}, known, report)
-  const profile = readProfile(root.profile ?? {}, known, report)
-  const hosts = readHosts(root.hosts ?? {}, report)
-  if (tun?.['dns-listen'] !== undefined) checkDisabled(root.dns, report)
+  checkTopKeys(root, new Set([...Object.keys(sections), ...known]), path => source.isAnchored(path), report)
+  const { tun, dns } = readTunAndDns(root.tun ?? {}, root.dns ?? {}, known, platform, report)
+  const profile = readProfileSection(root.profile ?? {}, known, report)
+  const hosts = readHosts(root.hosts ?? undefined, report)
   const values = Object.fromEntries(
     Object.entries(sections).map(([key, schema]) => [key, read(schema, root[key] ?? undefined, [key], report)]),
   )
+  options.check?.(report, { values: root, written: path => source.written(path), dns })
   report.settle(file)
   return {
     tun: tun as TunOptions,
@@ -83,6 +75,7 @@ export function loadConfig<S extends Record<string, ZodType>>(text: string, opti
 }
 
 export interface ParseOptions {
+  /** Gets notes, too. */
   onWarning?: (warning: Diagnostic) => void
   known?: readonly string[]
   platform?: NodeJS.Platform
@@ -91,7 +84,12 @@ export interface ParseOptions {
 /** The `tun:` section as a plain object. @throws ConfigError */
 export function parseTun(tun: object, { onWarning, known = [], platform = process.platform }: ParseOptions = {}): TunOptions {
   const report = new Report(NOWHERE)
-  const parsed = readTun(tun, known, platform, report)
+  const section = readMap(tun, 'tun', report)
+  if (section) checkKeys(section, 'tun', known, report)
+  const parsed = section && readTun(section, platform, report)
+  if (section) {
+    answerKeys('tun', section, tunAnswered, known, surroundings(section, {}), report)
+  }
   report.settle()
   if (onWarning) report.warnings.forEach(onWarning)
   return parsed as TunOptions
@@ -100,143 +98,62 @@ export function parseTun(tun: object, { onWarning, known = [], platform = proces
 /** The `dns:` section as a plain object. @throws ConfigError */
 export function parseDns(dns: object, { onWarning, known = [] }: Omit<ParseOptions, 'platform'> = {}): DnsOptions {
   const report = new Report(NOWHERE)
-  const parsed = readDns(dns, known, report)
+  const section = readMap(dns, 'dns', report)
+  if (section) checkKeys(section, 'dns', known, report)
+  const parsed = section && readDns(section, report)
+  if (section) {
+    answerKeys('dns', section, dnsAnswered, known, surroundings({}, section), report)
+  }
   report.settle()
   if (onWarning) report.warnings.forEach(onWarning)
   return parsed as DnsOptions
 }
 
-const SECTIONS = ['tun', 'dns', 'profile', 'hosts']
-const TUN_SYNONYMS = ['device', 'file-descriptor']
-
-function readTun(raw: unknown, known: readonly string[], platform: NodeJS.Platform, report: Report): TunOptions | undefined {
-  const section = readMap(raw, 'tun', report)
-  if (!section) return undefined
-  checkKeys(section, 'tun', [...Object.keys(tunSchema.shape), ...TUN_SYNONYMS], TUN_KEYS, known, report)
-  const own = adoptNat(adoptSynonyms(section, report), report)
-  const tun = read(tunSchema, own, ['tun'], report)
-  return tun && checkTun(tun, !adopted(own), platform, report)
+/** Both, and what concerns both. Undefined: it was wrong, and is in the report. */
+function readTunAndDns(
+  rawTun: unknown,
+  rawDns: unknown,
+  known: readonly string[],
+  platform: NodeJS.Platform,
+  report: Report,
+): { tun: TunOptions | undefined; dns: DnsOptions | undefined } {
+  const tunSection = readMap(rawTun, 'tun', report)
+  const dnsSection = readMap(rawDns, 'dns', report)
+  const tun = tunSection && readTun(tunSection, platform, report)
+  const dns = dnsSection && readDns(dnsSection, report)
+  const around = surroundings(tunSection ?? {}, dnsSection ?? {})
+  if (tunSection) {
+    checkKeys(tunSection, 'tun', known, report)
+    answerKeys('tun', tunSection, tunAnswered, known, around, report)
+  }
+  if (dnsSection) {
+    checkKeys(dnsSection, 'dns', known, report)
+    answerKeys('dns', dnsSection, dnsAnswered, known, around, report)
+    if (tun?.['dns-listen'] !== undefined) checkDisabled(dnsSection, report)
+  }
+  if (tun && dns) checkOverlaps(tun, nicAddresses(tunSection ?? {}), { ...dns, ...wrongRanges(dnsSection ?? {}, dns) }, report)
+  return { tun, dns }
 }
 
-function readDns(raw: unknown, known: readonly string[], report: Report): DnsOptions | undefined {
-  const section = readMap(raw, 'dns', report)
-  if (!section) return undefined
-  checkKeys(section, 'dns', Object.keys(dnsSchema.shape), DNS_KEYS, known, report)
-  const dns = read(dnsSchema, section, ['dns'], report)
-  return dns && checkDns(dns, report)
+/** A range that is wrong is not the default one. */
+function wrongRanges(section: Section, dns: DnsOptions): Partial<Record<FakeRange, undefined>> {
+  const wrong = FAKE_RANGES.filter(key => section[key] !== undefined && section[key] !== dns[key])
+  return Object.fromEntries(wrong.map(key => [key, undefined]))
 }
 
-function readProfile(raw: unknown, known: readonly string[], report: Report): ProfileOptions | undefined {
+/** What the NIC is to have, though it is not set here: the file says it. */
+function nicAddresses(section: Section): NicAddress[] {
+  return (['inet4-address', 'inet6-address'] as const).flatMap(key => {
+    const parsed = tunAnswered[key].safeParse(section[key])
+    const listed = Array.isArray(section[key])
+    return (parsed.data ?? []).map((text, i): NicAddress => ({ path: listed ? ['tun', key, i] : ['tun', key], text }))
+  })
+}
+
+function readProfileSection(raw: unknown, known: readonly string[], report: Report): ProfileOptions | undefined {
   const section = readMap(raw, 'profile', report)
   if (!section) return undefined
-  checkKeys(section, 'profile', Object.keys(profileSchema.shape), PROFILE_KEYS, known, report)
-  return read(profileSchema, section, ['profile'], report)
-}
-
-function readHosts(raw: unknown, report: Report): HostsOptions | undefined {
-  const hosts = read(hostsSchema, raw, ['hosts'], report)
-  for (const name of Object.keys(hosts ?? {})) {
-    const { fault, unused } = domainPatternFault(name)
-    if (fault ?? unused) report.errorAtKey(['hosts', name], fault?.message ?? unused ?? '', fault?.hint)
-  }
-  return hosts
-}
-
-/** `enable: false` is not taken for what it does not do. Left out it means nothing. */
-function checkDisabled(dns: unknown, report: Report): void {
-  const enable = clashBoolean.safeParse((dns as { enable?: unknown } | null | undefined)?.enable)
-  if (enable.success && !enable.data) {
-    report.warning(['dns', 'enable'], "does not turn off 'tun.dns-listen', which answers DNS on the TUN", "remove 'dns-listen' for that")
-  }
-}
-
-/** A section's keys and values; one without a value (`fake-ip-filter:`) is as good as absent, as in Clash. */
-function readMap(raw: unknown, name: string, report: Report): Record<string, unknown> | undefined {
-  const map = read(z.record(z.string(), z.unknown()), raw, [name], report)
-  return map && Object.fromEntries(Object.entries(map).filter(([, value]) => value !== null && value !== undefined))
-}
-
-function read<T extends ZodType>(schema: T, value: unknown, at: Path, report: Report): z.output<T> | undefined {
-  const result = validate(schema, value, at)
-  if ('value' in result) return result.value
-  for (const { path, message, hint, atKey } of result.faults) {
-    if (atKey) report.errorAtKey(path, message, hint)
-    else report.error(path, message, hint)
-  }
-  return undefined
-}
-
-function checkTopKeys(root: Record<string, unknown>, acted: Set<string>, source: YamlSource, report: Report): void {
-  const all = [...SECTIONS, ...acted, ...Object.keys(TOP_KEYS)]
-  for (const [key, value] of Object.entries(root)) {
-    if (SECTIONS.includes(key)) continue
-    if (Object.hasOwn(TOP_KEYS, key)) checkKnown([key], value, TOP_KEYS[key], acted.has(key), report)
-    else if (!acted.has(key) && !source.isAnchored([key])) warnUnknown([key], all, report) // an anchor is there for others
-  }
-}
-
-function checkKeys(
-  section: Record<string, unknown>,
-  name: 'tun' | 'dns' | 'profile',
-  own: readonly string[],
-  others: Readonly<Record<string, Kind>>,
-  known: readonly string[],
-  report: Report,
-): void {
-  for (const [key, value] of Object.entries(section)) {
-    const acted = known.includes(`${name}.${key}`)
-    if (own.includes(key)) continue
-    if (Object.hasOwn(others, key)) checkKnown([name, key], value, others[key], acted, report)
-    else if (!acted) warnUnknown([name, key], [...own, ...Object.keys(others)], report)
-  }
-}
-
-/** A key of Clash's or mihomo's. Ports and words that are wrong are errors there too; of the rest only whoever acts on it can be sure. */
-function checkKnown(path: Path, value: unknown, kind: Kind, acted: boolean, report: Report): void {
-  if (value !== null && kind !== 'any') {
-    const word = typeof kind === 'object'
-    const result = validate(schemaOf(kind), word && typeof value === 'string' ? value.toLowerCase() : value, path)
-    if ('faults' in result && !(acted && !word && kind !== 'port')) {
-      const { path: at, message, hint } = result.faults[0]
-      if (word || kind === 'port') report.error(at, message, hint)
-      else report.warning(at, message, hint)
-      return
-    }
-  }
-  if (!acted) report.warningAtKey(path, 'known to Clash/mihomo, not acted on yet')
-}
-
-function schemaOf(kind: Exclude<Kind, 'any'>): ZodType {
-  switch (kind) {
-    case 'boolean':
-      return clashBoolean
-    case 'number':
-      return z.number()
-    case 'port':
-      return port
-    case 'string':
-      return z.string()
-    case 'list':
-      return z.array(z.unknown())
-    case 'map':
-      return z.record(z.string(), z.unknown())
-    default:
-      return z.enum([...kind])
-  }
-}
-
-/** Where a key belongs that stands in the wrong section. */
-const HOMES: readonly [string, ReadonlySet<string>][] = [
-  ["under 'tun:'", new Set([...Object.keys(tunSchema.shape), ...TUN_SYNONYMS, ...Object.keys(TUN_KEYS)])],
-  ["under 'dns:'", new Set([...Object.keys(dnsSchema.shape), ...Object.keys(DNS_KEYS)])],
-  ["under 'profile:'", new Set([...Object.keys(profileSchema.shape), ...Object.keys(PROFILE_KEYS)])],
-  ['at the top of the file', new Set(Object.keys(TOP_KEYS))],
-]
-
-function warnUnknown(path: Path, candidates: readonly string[], report: Report): void {
-  const key = String(path[path.length - 1])
-  const near = nearest(key, candidates)
-  const home = near === undefined ? HOMES.find(([, keys]) => keys.has(key))?.[0] : undefined
-  const hint = near !== undefined ? `did you mean '${near}'?` : home && `it belongs ${home}`
-  report.warningAtKey(key.length > 60 ? [...path.slice(0, -1), show(key)] : path, 'unknown key', hint)
+  checkKeys(section, 'profile', known, report)
+  answerKeys('profile', section, profileSchema.shape, known, surroundings({}, {}), report)
+  return readProfile(section, report)
 }

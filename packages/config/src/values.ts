@@ -3,29 +3,32 @@
 
 import { BlockList, isIP, isIPv4, isIPv6 } from 'node:net'
 import { z } from 'zod'
+import { firstAddress, hasHostBits, parseCidr } from './cidr.js'
+import type { GeneralId } from './ids.js'
+import { nameserverFault } from './nameservers.js'
+import { type Fault, show } from './show.js'
 
-/** undefined: fine; else why not, and the fix. */
-type Fault = { message: string; hint?: string } | undefined
-
-function text(check: (value: string) => Fault): z.ZodString {
+/** A text with a check of its own, whose faults have the id. */
+export function text(id: GeneralId, check: (value: string) => Fault): z.ZodString {
   return z.string().superRefine((value, context) => {
     const fault = check(value)
-    if (fault) context.addIssue({ code: 'custom', message: fault.message, params: { hint: fault.hint } })
+    if (fault) context.addIssue({ code: 'custom', message: fault.message, params: { id, hint: fault.hint } })
   })
 }
 
-const TRUE = ['yes', 'Yes', 'YES', 'on', 'On', 'ON', 'y', 'Y', 'true', 'True', 'TRUE']
-const FALSE = ['no', 'No', 'NO', 'off', 'Off', 'OFF', 'n', 'N', 'false', 'False', 'FALSE']
+const BOOLEAN_WORD = /^(?:[Yy]es|YES|[Oo]n|ON|[Yy]|[Tt]rue|TRUE|[Nn]o|NO|[Oo]ff|OFF|[Nn]|[Ff]alse|FALSE)$/
 
 /** true and false, and the words for them in YAML 1.1, which Clash files use and YAML 1.2 reads as strings. */
 export const clashBoolean = z
-  .union([z.boolean(), z.enum([...TRUE, ...FALSE])], { error: issue => `expected true or false, got ${show(issue.input)}` })
-  .transform(value => value === true || TRUE.includes(value as string))
+  .union([z.boolean(), z.string().regex(BOOLEAN_WORD, { abort: true })], {
+    error: issue => `expected true or false, got ${show(issue.input)}`,
+  })
+  .transform(value => (typeof value === 'boolean' ? value : /^(?:y|t|on$)/i.test(value)))
 
 export const port = z.int().min(0).max(65535)
 
 /** `dev://NAME` or `fd://N`. */
-export const deviceUrl = text(value => {
+export const deviceUrl = text('tun/device-url', value => {
   const match = /^([a-z0-9+.-]*):\/\/(.*)$/i.exec(value)
   if (!match)
     return {
@@ -64,10 +67,10 @@ function isName(name: string): boolean {
 }
 
 /** Where a server listens: `0.0.0.0:53`, `[::]:53`; `:53`, as Go writes it, becomes `0.0.0.0:53`. */
-export const listenAddress = text(listenFault).transform(value => (value.startsWith(':') ? `0.0.0.0${value}` : value))
+export const listenAddress = text('tun/address', listenFault).transform(value => (value.startsWith(':') ? `0.0.0.0${value}` : value))
 
 /** One entry of mihomo's `dns-hijack`: `any:53`, `tcp://any:53`, `8.8.8.8:53`; becomes `0.0.0.0:53`, `8.8.8.8:53`. */
-export const hijackAddress = text(value => {
+export const hijackAddress = text('tun/address', value => {
   const scheme = /^([a-z0-9]*):\/\//i.exec(value)?.[1].toLowerCase()
   if (scheme !== undefined && scheme !== 'udp' && scheme !== 'tcp')
     return { message: `unknown scheme '${scheme}://'`, hint: 'use any:53, tcp://any:53 or ADDRESS:PORT' }
@@ -125,7 +128,7 @@ function notRouted(address: string, bits: number): string | undefined {
 
 /** A CIDR of one family with room for `maxPrefix`'s addresses; host bits are allowed (the NIC's address). */
 export function cidr(family: 4 | 6, maxPrefix: number, example: string): z.ZodString {
-  return text(value => {
+  return text('tun/cidr', value => {
     const [address, prefix, more] = value.split('/')
     const of = isIP(address)
     if (of === 0 || more !== undefined || (prefix !== undefined && !/^\d{1,3}$/.test(prefix))) {
@@ -144,73 +147,60 @@ export function cidr(family: 4 | 6, maxPrefix: number, example: string): z.ZodSt
   })
 }
 
-/** Schemes of Clash's and mihomo's nameservers; `@tun/dns` asks those of `ASKED`. */
-const SCHEMES = ['udp', 'tcp', 'tls', 'https', 'http', 'quic', 'h3', 'dhcp', 'system', 'rcode', 'sdns', 'ts', 'tailscale']
-const ASKED = ['udp', 'tcp', 'tls', 'https', 'system', 'rcode']
-const RCODES = ['success', 'format_error', 'server_failure', 'name_error', 'not_implemented', 'refused']
-
-/** One entry of a `nameserver` list. */
-export const nameserver = text(value => nameserverFault(value).fault)
-
-/** What is wrong with a nameserver; `unused`: nothing, but it is not asked, and why; `named`: it has to be asked for itself. */
-export function nameserverFault(value: string): { fault?: Fault; unused?: string; named?: boolean } {
-  const scheme = /^([a-z0-9]+):\/\//i.exec(value)?.[1].toLowerCase()
-  if (value === 'dhcp') return { unused: `'${value}' is known to Clash/mihomo, not acted on yet` }
-  if (value === 'system' || scheme === 'system') return {}
-  if (scheme !== undefined && !SCHEMES.includes(scheme))
-    return { fault: { message: `unknown scheme '${scheme}://'`, hint: 'use udp://, tcp://, tls://, https://, rcode:// or system' } }
-  if (scheme !== undefined && !ASKED.includes(scheme)) return { unused: `'${scheme}://' is known to Clash/mihomo, not acted on yet` }
-  const [server, ...behind] = (scheme === undefined ? value : value.slice(scheme.length + 3)).split('#')
-  const via = behind.length > 0 ? behind.join('#') : undefined
-  if (scheme === 'rcode') {
-    if (RCODES.includes(server.toLowerCase())) return {}
-    return { fault: { message: `expected one of ${RCODES.join(', ')}, got ${show(server)}`, hint: 'e.g. rcode://refused' } }
-  }
-  const rest = scheme === 'https' ? server.replace(/[/?].*$/, '') : server.replace(/\/$/, '')
-  const match = isIP(rest) !== 0 ? [rest, undefined, rest, undefined] : /^(?:\[([^\]]*)\]|([^:[\]\s/]+))(?::(\d+))?$/.exec(rest)
-  if (!match)
-    return {
-      fault: { message: `expected an address or name with a scheme or not, got ${show(value)}`, hint: 'e.g. 1.1.1.1 or tls://dns.example' },
-    }
-  const host = match[1] ?? match[2] ?? ''
-  if (match[3] !== undefined && !(Number(match[3]) >= 1 && Number(match[3]) <= 65535))
-    return { fault: { message: `a port is 1 to 65535, got ${match[3]}` } }
-  if (match[1] !== undefined && !isIPv6(host)) return { fault: { message: `${show(host)} is no IPv6 address` } }
-  const named = isIP(host) === 0
-  if (named && (/^[\d.]+$/.test(host) || !/^[a-z0-9_-]{1,63}(\.[a-z0-9_-]{1,63})*\.?$/i.test(host)))
-    return { fault: { message: `${show(host)} is no IP address and no name`, hint: 'e.g. 1.1.1.1' } }
-  const fault = via === undefined ? undefined : parameterFault(via)
-  return fault ? { fault } : { named }
-}
-
-/** What is wrong behind a nameserver's `#`: `PROXY&skip-cert-verify=true`. */
-function parameterFault(via: string): Fault {
-  for (const part of via.split('&')) {
-    const equals = part.indexOf('=')
-    if (equals < 0) continue
-    const key = part.slice(0, equals)
-    const value = part.slice(equals + 1)
-    const [address, prefix, more] = value.split('/')
-    const bits = isIP(address) === 4 ? 32 : 128
-    if (key === 'ecs') {
-      if (isIP(address) === 0 || more !== undefined || (prefix !== undefined && !(/^\d{1,3}$/.test(prefix) && Number(prefix) <= bits)))
-        return { message: `ecs is an address or ADDRESS/BITS, got ${show(value)}`, hint: 'e.g. #ecs=192.0.2.0/24' }
-    } else if (!/^(h3|skip-cert-verify|ecs-override|disable-ipv[46]|disable-qtype-\d{1,5})$/.test(key))
-      return {
-        message: `unknown parameter ${show(key)} of a nameserver`,
-        hint: 'there are skip-cert-verify, disable-ipv4, disable-ipv6, disable-qtype-N, ecs, ecs-override, h3',
-      }
-  }
-  return undefined
-}
-
-/** One entry of `fallback-filter.ipcidr`: an address or range of any family. */
-export const anyCidr = text(value => {
-  const [address, prefix, more] = value.split('/')
-  const bits = isIP(address) === 4 ? 32 : 128
-  if (isIP(address) !== 0 && more === undefined && (prefix === undefined || (/^\d{1,3}$/.test(prefix) && Number(prefix) <= bits)))
+/** An address or range of one family or any, as `fallback-filter.ipcidr` and routes have it. */
+export function anyCidr(family?: 4 | 6): z.ZodString {
+  return text('tun/cidr', value => {
+    const range = parseCidr(value)
+    const example = family === 6 ? 'fd00::/8' : family === 4 ? '10.0.0.0/8' : '240.0.0.0/4'
+    if (range === undefined) return { message: `expected ADDRESS/BITS, got ${show(value)}`, hint: `e.g. ${example}` }
+    if (family !== undefined && range.family !== family) return { message: `${show(value)} is not IPv${family}`, hint: `e.g. ${example}` }
     return undefined
-  return { message: `expected ADDRESS/BITS, got ${show(value)}`, hint: 'e.g. 240.0.0.0/4' }
+  })
+}
+
+/** Bits behind the prefix mostly mean that another prefix was meant. */
+export function hostBitsOf(value: string): Fault {
+  const range = parseCidr(value)
+  if (range === undefined || !hasHostBits(range)) return undefined
+  return { message: `${show(value)} has bits behind its prefix`, hint: `write ${firstAddress(range)}/${range.bits} if that is meant` }
+}
+
+/** An address of a NIC with the prefix of its network. */
+export function nicAddress(family: 4 | 6): z.ZodString {
+  const example = family === 4 ? '198.18.0.1/30' : 'fdfe:dcba:9876::1/126'
+  return text('tun/cidr', value => {
+    const range = parseCidr(value)
+    if (range === undefined || !value.includes('/'))
+      return { message: `expected ADDRESS/BITS, got ${show(value)}`, hint: `e.g. ${example}` }
+    return range.family === family ? undefined : { message: `${show(value)} is not IPv${family}`, hint: `e.g. ${example}` }
+  })
+}
+
+/** `1000:1999`, as mihomo writes ranges of users and ports. */
+export function numberRange(max: number): z.ZodString {
+  return text('tun/range-of-numbers', value => {
+    const match = /^(\d{1,10})[:-](\d{1,10})$/.exec(value)
+    if (!match) return { message: `expected FIRST:LAST, got ${show(value)}`, hint: 'e.g. 1000:1999' }
+    const [first, last] = [Number(match[1]), Number(match[2])]
+    if (last > max) return { message: `${last} is more than ${max}` }
+    return first > last ? { message: `${first} comes after ${last}`, hint: `write ${last}:${first}` } : undefined
+  })
+}
+
+/** `02:00:5e:10:00:01`. */
+export const macAddress = text('tun/address', value =>
+  /^[0-9a-f]{2}([:-][0-9a-f]{2}){5}$/i.test(value)
+    ? undefined
+    : { message: `expected the address of an Ethernet card, got ${show(value)}`, hint: 'e.g. 02:00:5e:10:00:01' },
+)
+
+export const ipAddress = text('tun/address', value => (isIP(value) === 0 ? { message: `${show(value)} is no IP address` } : undefined))
+
+/** Where fake addresses are kept. */
+export const storePlace = text('tun/store', value => {
+  if (value === '') return { message: 'expected the path of a file, memory, or redis://HOST:PORT' }
+  if (!value.includes('://') || /^rediss?:\/\/[^/]/.test(value)) return undefined
+  return { message: `expected the path of a file, memory, or redis://HOST:PORT, got ${show(value)}` }
 })
 
 /** What a name of `hosts` stands for: addresses, or another name. */
@@ -224,11 +214,14 @@ export const hostValue = z.union([z.string().min(1), z.array(z.string().min(1)).
       : names.length > 0 && all.length > 1
         ? `a name stands for addresses or for one other name, got ${show(names[0])} among others`
         : undefined
-  if (message !== undefined) context.addIssue({ code: 'custom', message, params: { hint: "e.g. '192.0.2.1'" } })
+  if (message !== undefined) context.addIssue({ code: 'custom', message, params: { id: 'tun/hosts', hint: "e.g. '192.0.2.1'" } })
 })
 
+/** One entry of a `nameserver` list. */
+export const nameserver = text('tun/nameserver', value => nameserverFault(value).fault)
+
 /** One entry of `fake-ip-filter`. */
-export const domainPattern = text(value => domainPatternFault(value).fault)
+export const domainPattern = text('tun/domain-pattern', value => domainPatternFault(value).fault)
 
 export function domainPatternFault(value: string): { fault?: Fault; unused?: string } {
   const set = /^(geosite|rule-set)[:,]|^[A-Z-]+,/i.exec(value)
@@ -246,15 +239,4 @@ export function domainPatternFault(value: string): { fault?: Fault; unused?: str
   if (labels.some(label => label.includes('*') && label !== '*'))
     return { unused: "a '*' stands for a whole label, so this would never match" }
   return {}
-}
-
-/** A value as a message may show it: short, on one line, without what stands before an @ in a URL. */
-export function show(value: unknown): string {
-  if (typeof value === 'string') {
-    const line = value.replace(/(:\/\/)[^/@]*@/, '$1***@').replaceAll(/\p{Cc}/gu, ' ')
-    return `'${line.length > 60 ? `${line.slice(0, 57)}...` : line}'`
-  }
-  if (Array.isArray(value)) return 'a list'
-  if (value === null || value === undefined) return 'nothing'
-  return typeof value === 'object' ? 'a map' : String(value)
 }

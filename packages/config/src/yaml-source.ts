@@ -17,19 +17,22 @@ import {
   type YAMLParseError,
   type YAMLSeq,
 } from 'yaml'
-import type { Path, Places } from './diagnostics.js'
+import type { Place, Places } from './diagnostics.js'
+import { excerptOf } from './excerpt.js'
+import type { GeneralId } from './ids.js'
+import type { Path } from './path.js'
+import { isBelowSecret, type Range, secretsInLine } from './secrets.js'
+import { nameOf, type Walked, walk } from './yaml-walk.js'
+import { HINTS, SYNTAX } from './yaml-words.js'
 
 /** Longer texts are no configs. */
 const MAX_CHARACTERS = 16 * 1024 * 1024
 /** Uses of anchored collections, counted through nesting: far over any real config, far under an alias bomb. */
 const MAX_ALIASES = 10_000
 
-interface Place {
-  line: number
-  column: number
-}
-
-export interface YamlFault extends Place {
+export interface YamlFault {
+  id: GeneralId
+  place: Place
   message: string
   hint?: string
   path: Path
@@ -42,20 +45,31 @@ export class YamlSource implements Places {
   readonly root: Record<string, unknown> | undefined
   private readonly lines = new LineCounter()
   private readonly targets = new Map<Alias, Node>()
+  private walked: Walked = { duplicates: [], badMerges: [], badKeys: [], secrets: [], scalars: [] }
+  /** The document was read whole, so that it is known where values begin and end. */
+  private whole = false
 
   constructor(private readonly text: string) {
     if (text.length > MAX_CHARACTERS) {
-      this.fault(0, `the file has ${text.length} characters, at most ${MAX_CHARACTERS} are read`)
+      this.fault('tun/yaml', 0, `the file has ${text.length} characters, at most ${MAX_CHARACTERS} are read`)
       return
     }
+    let document: Document
     try {
-      this.document = parseDocument(text, { lineCounter: this.lines, merge: true, prettyErrors: false, logLevel: 'error' })
+      // Repeated keys are found by our own walk, which knows both places.
+      const options = { lineCounter: this.lines, merge: true, uniqueKeys: false, prettyErrors: false, logLevel: 'error' } as const
+      document = parseDocument(text, options)
+      this.document = document
+      const aliases = this.linkAliases(document)
+      this.walked = walk(document.contents, text, alias => this.targets.get(alias))
+      this.whole = document.errors.length === 0
+      for (const error of document.errors) this.syntaxFault(error)
+      if (this.whole && aliases.fault) this.fault('tun/alias', aliases.fault.at, aliases.fault.message)
+      if (this.whole) this.root = this.read(document, aliases.first)
     } catch {
-      this.fault(0, 'collections are nested too deeply to be read')
-      return
+      this.whole = false
+      this.fault('tun/yaml', 0, 'collections are nested too deeply to be read')
     }
-    for (const error of this.document.errors) this.syntaxFault(error)
-    if (this.document.errors.every(error => error.code === 'DUPLICATE_KEY')) this.root = this.read(this.document)
   }
 
   value(path: Path): Place {
@@ -81,37 +95,47 @@ export class YamlSource implements Places {
     return !!node && !isAlias(node) && 'anchor' in node && node.anchor !== undefined
   }
 
-  private read(document: Document): Record<string, unknown> | undefined {
+  private read(document: Document, firstAlias: number): Record<string, unknown> | undefined {
     const { contents } = document
     if (contents === null || isEmpty(contents)) {
-      this.fault(0, 'the file is empty', "a config is at least 'tun:' with its keys")
+      this.fault('tun/yaml', 0, 'the file is empty', "a config is at least 'tun:' with its keys")
       return undefined
     }
     if (!isMap(contents)) {
-      this.fault(
-        contents.range?.[0] ?? 0,
-        `expected keys and values, got ${isSeq(contents) ? 'a list' : 'a single value'}`,
-        "e.g. 'tun:' with its keys indented below",
-      )
+      const what = isSeq(contents) ? 'a list' : 'a single value'
+      this.fault('tun/yaml', contents.range?.[0] ?? 0, `expected keys and values, got ${what}`, "e.g. 'tun:' with its keys indented below")
       return undefined
     }
-    const firstAlias = this.linkAliases(document)
-    if (this.faults.some(fault => fault.path.length === 0)) return undefined
+    if (this.faults.length > 0) return undefined // aliases
+    for (const { at, path, first, secret } of this.walked.duplicates) {
+      const key = secret ? 'a key' : `the key '${path[path.length - 1]}'`
+      const hint = path[path.length - 1] === '<<' ? 'write <<: [*a, *b]' : 'remove one of them'
+      const message = `${key} stands twice in this map, first in line ${this.lines.linePos(first).line}`
+      this.faults.push({ id: 'tun/duplicate-key', place: this.placeOf(at), message, hint, path })
+    }
+    for (const { at, path } of this.walked.badMerges) {
+      const message = "a merge ('<<') takes a map, or a list of maps"
+      this.faults.push({ id: 'tun/merge', place: this.placeOf(at), message, hint: 'e.g. <<: *name, with &name at a map above', path })
+    }
+    for (const { at, path } of this.walked.badKeys) {
+      this.faults.push({ id: 'tun/yaml', place: this.keyPlace(at), message: 'a list or a map cannot be a key', path })
+    }
+    if (this.walked.badMerges.length + this.walked.badKeys.length > 0) return undefined
     try {
       return document.toJS({ maxAliasCount: MAX_ALIASES }) as Record<string, unknown>
     } catch {
-      this.fault(firstAlias, 'aliases (*name) are nested or repeated without bound')
+      this.fault('tun/alias', firstAlias, 'aliases (*name) are nested or repeated without bound')
       return undefined
     }
   }
 
   /**
-   * Finds what each alias stands for (the package would search the whole document each time), and those that stand for nothing
-   * or for what they are part of. Answers the offset of the first one.
+   * Finds what each alias stands for (the package would search the whole document each time), up to one that stands for nothing or for
+   * what it is part of. `first`: the offset of the first one.
    */
-  private linkAliases(document: Document): number {
+  private linkAliases(document: Document): { first: number; fault?: { at: number; message: string } } {
     const anchors = new Map<string, Node>()
-    let first = 0
+    const result: ReturnType<typeof this.linkAliases> = { first: 0 }
     visit(document, (_, node, ancestors) => {
       if (!isNode(node)) return undefined
       if (!isAlias(node)) {
@@ -119,33 +143,31 @@ export class YamlSource implements Places {
         return undefined
       }
       const at = node.range?.[0] ?? 0
-      first ||= at
+      result.first ||= at
       const target = anchors.get(node.source)
-      if (target) this.targets.set(node, target)
-      if (target && !ancestors.includes(target)) return undefined
-      if (target) this.fault(at, `the alias '*${node.source}' stands inside what it stands for`)
-      else this.fault(at, `the alias '*${node.source}' has no anchor '&${node.source}' before it`)
+      if (target && !ancestors.includes(target)) {
+        this.targets.set(node, target)
+        return undefined
+      }
+      const why = target ? 'stands inside what it stands for' : `has no anchor '&${node.source}' before it`
+      result.fault = { at, message: `the alias '*${node.source}' ${why}` }
       return visit.BREAK
     })
-    return first
+    return result
   }
 
-  private fault(offset: number, message: string, hint?: string, path: Path = []): void {
-    this.faults.push({ ...this.placeAt(offset), message, path, ...(hint === undefined ? {} : { hint }) })
+  private fault(id: GeneralId, offset: number, message: string, hint?: string): void {
+    this.faults.push({ id, place: this.placeAt(offset, offset + 1), message, path: [], ...(hint === undefined ? {} : { hint }) })
   }
 
-  /** One for each repeated key; of the others only the first: those behind it mostly follow from it. */
+  /** Only the first: those behind it mostly follow from it. */
   private syntaxFault({ code, message, pos }: YAMLParseError): void {
-    if (code === 'DUPLICATE_KEY') {
-      const key = /^[^\s:#'"]+/.exec(this.text.slice(pos[0], pos[0] + 80))?.[0]
-      this.fault(pos[0], 'the key appears twice in the same map', 'remove one of them', key === undefined ? [] : [key])
-      return
-    }
-    if (this.faults.some(fault => fault.path.length === 0)) return
+    if (this.faults.length > 0) return
     const open = this.unclosed(pos[0])
-    if (/closing .quote/.test(message)) this.fault(this.quoteBefore(pos[0]), 'a quote is never closed')
-    else if (open >= 0) this.fault(open, `'${this.text[open]}' is never closed`, `add '${this.text[open] === '[' ? ']' : '}'}'`)
-    else this.fault(pos[0], SYNTAX[code] ?? 'not valid YAML', HINTS[code])
+    if (/closing .quote/.test(message)) this.fault('tun/yaml', this.quoteBefore(pos[0]), 'a quote is never closed')
+    else if (open >= 0) {
+      this.fault('tun/yaml', open, `'${this.text[open]}' is never closed`, `add '${this.text[open] === '[' ? ']' : '}'}'`)
+    } else this.fault('tun/yaml', pos[0], SYNTAX[code] ?? 'not valid YAML', HINTS[code])
   }
 
   /** Offset of the bracket of the innermost flow collection before `at` that has no end, -1 if there is none. */
@@ -196,8 +218,7 @@ export class YamlSource implements Places {
   private pairOf(map: YAMLMap, step: string | number, depth: number): Pair | null {
     let merged: Pair | null = null
     for (const pair of map.items) {
-      const key = isScalar(pair.key) ? pair.key.value : ''
-      const name = typeof key === 'symbol' ? '<<' : String(key) // the merge key's value is a symbol
+      const name = nameOf(pair)
       if (name === String(step)) return pair
       if (name !== '<<' || depth > 8 || !isNode(pair.value)) continue
       const sources = this.resolve(pair.value)
@@ -214,43 +235,49 @@ export class YamlSource implements Places {
   }
 
   private placeOf(node: Node | null): Place {
-    return this.placeAt(node?.range?.[0] ?? 0)
+    const [from, to] = node?.range ?? [0, 1]
+    return this.placeAt(from, to)
   }
 
-  private placeAt(offset: number): Place {
-    const { line, col } = this.lines.linePos(offset)
-    return { line: Math.max(line, 1), column: Math.max(col, 1) }
+  /** Of a key that is not to be shown: what it is below has not been asked. */
+  private keyPlace(key: Node): Place {
+    const { line, column } = this.placeOf(key)
+    return { line, column }
+  }
+
+  private placeAt(from: number, to: number): Place {
+    const { line, col } = this.lines.linePos(from)
+    const start = this.text.lastIndexOf('\n', from - 1) + 1
+    const newline = this.text.indexOf('\n', from)
+    const end = newline < 0 ? this.text.length : newline
+    const hidden = this.hiddenIn(start, end)
+    const shown = this.text
+      .slice(start, this.commentIn(start, end, from))
+      .replace(/\r$/, '')
+      .replace(/^\uFEFF/, ' ')
+    const excerpt = excerptOf(shown, from - start, Math.min(to, end) - start, hidden)
+    return { line: Math.max(line, 1), column: Math.max(col, 1), excerpt }
+  }
+
+  /** Ranges of a line that are not to be shown, as offsets in it. */
+  private hiddenIn(start: number, end: number): Range[] {
+    const known = this.walked.secrets
+      .filter(([from, to]) => from < end && to > start)
+      .map(([from, to]): Range => [Math.max(from, start) - start, Math.min(to, end) - start])
+    if (this.whole) return known
+    return isBelowSecret(this.text, start) ? [[0, end - start]] : [...known, ...secretsInLine(this.text.slice(start, end))]
+  }
+
+  /** Where the comment of a line begins, or the line's end. What is marked is no comment. */
+  private commentIn(start: number, end: number, marked: number): number {
+    for (let at = this.text.indexOf('#', start); at >= 0 && at < end; at = this.text.indexOf('#', at + 1)) {
+      const begins = at === start || /\s/.test(this.text[at - 1])
+      if (begins && at > marked && !this.walked.scalars.some(([from, to]) => at >= from && at < to)) return at
+    }
+    return end
   }
 }
 
 function isEmpty(node: Node): boolean {
   return isScalar(node) && node.value === null
-}
-
-/** In our words: the package's own quote the text, which may hold a password. */
-const SYNTAX: Record<string, string> = {
-  BAD_ALIAS: 'an alias (*name) without its anchor (&name)',
-  BAD_COLLECTION_TYPE: 'a tag that does not fit its value',
-  BAD_DIRECTIVE: 'an unknown % directive',
-  BAD_DQ_ESCAPE: 'an unknown escape in a double-quoted text',
-  BAD_INDENT: 'the indentation does not fit what stands above',
-  BAD_SCALAR_START: 'a text cannot begin with this character',
-  BLOCK_AS_IMPLICIT_KEY: 'a key and its value in a place for a plain value',
-  BLOCK_IN_FLOW: 'an indented block inside brackets',
-  KEY_OVER_1024_CHARS: 'a key of more than 1024 characters',
-  MISSING_CHAR: 'something is missing here: a colon, comma, space, quote or bracket',
-  MULTILINE_IMPLICIT_KEY: "a line without ':' where keys are expected",
-  MULTIPLE_ANCHORS: 'two anchors for one value',
-  MULTIPLE_DOCS: "the file has several documents ('---')",
-  MULTIPLE_TAGS: 'two tags for one value',
-  TAB_AS_INDENT: 'tabs cannot indent in YAML',
-  TAG_RESOLVE_FAILED: 'an unknown tag, or a value that does not fit it',
-  UNEXPECTED_TOKEN: 'this does not belong here',
-}
-
-const HINTS: Record<string, string> = {
-  BAD_DQ_ESCAPE: 'use single quotes',
-  BAD_SCALAR_START: 'put it in quotes',
-  MULTIPLE_DOCS: 'keep one of them',
-  TAB_AS_INDENT: 'use spaces',
 }

@@ -53,8 +53,9 @@ test('what is not acted on is told to listeners of the same tick', async () => {
   await new Promise(resolve => setTimeout(resolve))
   await new Promise(setImmediate)
   expect(warnings).toEqual([
-    'tun.auto-route: known to Clash/mihomo, not acted on yet',
     "tun.devcie: unknown key: did you mean 'device'?",
+    'tun.auto-route: routes and rules are not set by this program: route the fake addresses into the TUN: ' +
+      'ip route add 198.18.0.0/16 dev tun0',
     "dns.nameserver[0]: 'quic://' is known to Clash/mihomo, not acted on yet",
     "dns.handler: is never asked: add 'dns-listen' to 'tun', e.g. 0.0.0.0:53",
   ])
