@@ -163,4 +163,11 @@ test('a nameserver’s #: a proxy, a group, an interface or RULES; anything else
   expect(warnings.map(warning => formatDiagnostic(warning, 'c'))).toEqual([
     "c:13:107: warning: dns.nameserver[5]: there is no proxy and no interface 's6': this nameserver cannot be asked: did you mean 's5'?",
   ])
+  const beside = "[quic://1.1.1.1, '1.1.1.1#s6']\n  nameserver-policy: {a.test: ['1.1.1.1#s5', '1.1.1.1#s7'], b.test: '1.1.1.1#%735'}"
+  const places = read(GOOD.replace('[10.99.0.2]', beside)).warnings.map(({ id, path }) => `${id} ${path}`)
+  expect(places).toEqual([
+    'tun/not-acted-on dns.nameserver[0]',
+    'tun/nameserver-way dns.nameserver[1]',
+    'tun/nameserver-way dns.nameserver-policy.a.test[1]',
+  ])
 })

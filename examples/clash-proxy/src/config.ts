@@ -9,6 +9,9 @@ import {
   type HostsOptions,
   type LoadedConfig,
   loadConfig,
+  NAMESERVER_LISTS,
+  NAMESERVER_POLICIES,
+  nameserverVia,
   type ProfileOptions,
   type TunOptions,
 } from '@tun/config'
@@ -70,12 +73,12 @@ export function readConfig(text: string, file: string, needs: ProxyNeeds): Confi
       icmp: ownWord(PING_MODES),
     },
     known: [ICMP_FORWARDING.join('.')],
-    check: (report, { values, written, dns }) => {
+    check: (report, { values, written }) => {
       for (const [name, { path, message, hint }] of found) report.warning([name, ...path], { id: `tun/${name}`, message, hint })
       for (const path of misread(values, written)) report.warning(path, MISREAD)
-      for (const { path, via } of dns ? waysToNowhere(dns, targets) : []) {
+      for (const { path, via } of waysToNowhere(values, targets)) {
         const message = `there is no proxy and no interface '${via}': this nameserver cannot be asked`
-        report.warning(path, { id: 'tun/nameserver', message, hint: didYouMean(via, targets.keys()) })
+        report.warning(path, { id: 'tun/nameserver-way', message, hint: didYouMean(via, targets.keys()) })
       }
       byMihomo = pingsByMihomo(values)
       const icmp = values.icmp === undefined ? byMihomo : String(values.icmp).toLowerCase()
@@ -112,21 +115,22 @@ const MISREAD = {
   hint: 'put it in quotes',
 } as const
 
-/** What stands behind a nameserver's `#` and is neither a proxy nor, now, an interface. */
-function* waysToNowhere(dns: DnsOptions, targets: Targets): Generator<{ path: (string | number)[]; via: string }> {
-  const lists = ['nameserver', 'default-nameserver', 'fallback', 'proxy-server-nameserver', 'direct-nameserver'] as const
+/**
+ * What stands behind a nameserver's `#` and is neither a proxy nor, now, an interface. They are read as they stand in the file, where
+ * their places are; what is wrong with them otherwise was said.
+ */
+function* waysToNowhere(values: LoadedConfig['values'], targets: Targets): Generator<{ path: (string | number)[]; via: string }> {
+  const dns = (values.dns ?? {}) as Record<string, unknown>
+  const lists = NAMESERVER_LISTS.map(key => ({ path: ['dns', key], servers: dns[key] }))
+  const policies = NAMESERVER_POLICIES.flatMap(key =>
+    Object.entries(dns[key] ?? {}).map(([name, servers]) => ({ path: ['dns', key, name], servers })),
+  )
   const interfaces = networkInterfaces()
-  for (const key of lists) {
-    for (const [i, server] of dns[key].entries()) {
-      const hash = server.indexOf('#')
-      const via =
-        hash < 0
-          ? undefined
-          : server
-              .slice(hash + 1)
-              .split('&')
-              .find(part => part !== '' && !part.includes('='))
-      if (via !== undefined && via !== 'RULES' && !targets.has(via) && !interfaces[via]) yield { path: ['dns', key, i], via }
+  for (const { path, servers } of [...lists, ...policies]) {
+    for (const [i, server] of (Array.isArray(servers) ? servers : [servers]).entries()) {
+      const via = typeof server === 'string' ? nameserverVia(server) : undefined
+      if (via === undefined || via === 'RULES' || targets.has(via) || interfaces[via]) continue
+      yield { path: Array.isArray(servers) ? [...path, i] : path, via }
     }
   }
 }

@@ -33,6 +33,11 @@ const fallbackFilter = z.looseObject({
 
 const policy = z.record(z.string(), z.union([nameserver, z.array(nameserver)]))
 
+/** Keys that are lists of nameservers. */
+export const NAMESERVER_LISTS = ['nameserver', 'default-nameserver', 'fallback', 'proxy-server-nameserver', 'direct-nameserver'] as const
+/** Keys that have such lists by name. */
+export const NAMESERVER_POLICIES = ['nameserver-policy', 'proxy-server-nameserver-policy'] as const
+
 /** What @tun/inbound and @tun/dns do. */
 export const dnsHonoured = {
   enable: honoured(
@@ -82,7 +87,8 @@ export const dnsHonoured = {
   ),
   nameserver: honoured(
     z.array(nameserver).default([]),
-    'Where names are asked for: `ADDRESS`, `udp://…`, `tcp://…`, `tls://…`, `https://…`, `system`, `rcode://…`; `#PROXY` behind it: through that.',
+    'Where names are asked for: `ADDRESS`, `udp://…`, `tcp://…`, `tls://…`, `https://…`, `system`, `rcode://…`. ' +
+      'Behind `#` the proxy or interface it is asked by, or `RULES`, and parameters: `1.1.1.1#PROXY&disable-ipv6=true`.',
     [
       'test/system/resolver.test.ts',
       'is asked by UDP, TCP, TLS and HTTPS: addresses, what does not exist, and answers that are too long for a datagram',
@@ -102,10 +108,11 @@ export const dnsHonoured = {
     'Which answers are not taken from `nameserver`: `ipcidr`, `domain`. Its `geoip`, `geoip-code` and `geosite` are answered by a warning.',
     [RESOLVER, FALLBACK],
   ),
-  'nameserver-policy': honoured(policy.default({}), '`DOMAIN: NAMESERVER` or a list: names that belong to other nameservers.', [
-    RESOLVER,
-    'policy: a name’s own servers; the most specific entry decides, of equal ones the first',
-  ]),
+  'nameserver-policy': honoured(
+    policy.default({}),
+    '`DOMAIN: NAMESERVER` or a list: names that belong to other nameservers. The most specific decides.',
+    [RESOLVER, 'policy: a name’s own servers; the most specific entry decides, of equal ones the first'],
+  ),
   'proxy-server-nameserver': honoured(z.array(nameserver).default([]), 'Where the names of proxy servers are asked for.', [
     HIJACK,
     'the names of proxy servers are asked for at their own nameservers',

@@ -7,6 +7,8 @@ import {
   dnsSchema,
   type HostsOptions,
   hostsSchema,
+  NAMESERVER_LISTS,
+  NAMESERVER_POLICIES,
   type ProfileOptions,
   profileOptionsSchema,
   profileSchema,
@@ -17,7 +19,6 @@ import { pick, read, readSection, type Section } from './sections.js'
 import { show } from './show.js'
 import { clashBoolean, domainPatternFault, hostBitsOf } from './values.js'
 
-const SERVER_LISTS = ['nameserver', 'default-nameserver', 'fallback', 'proxy-server-nameserver', 'direct-nameserver'] as const
 const PATTERNS = 'use example.com, *.example.com, .example.com or +.example.com'
 
 /** What is wrong is in the report. */
@@ -25,20 +26,6 @@ export function readDns(section: Section, report: Report): DnsOptions | undefine
   const all = readSection(dnsSchema, section, 'dns', report)
   if (all === undefined) return undefined
   const dns = pick(all, dnsOptionsSchema) as DnsOptions
-  const ofProxies = section['proxy-server-nameserver'] ?? []
-  if (dns['respect-rules'] && Array.isArray(ofProxies) && ofProxies.length === 0) {
-    report.errorAtKey(['dns', 'respect-rules'], {
-      id: 'tun/missing',
-      message: "needs 'proxy-server-nameserver': a proxy's own name cannot be asked for through the proxy",
-      hint: 'e.g. proxy-server-nameserver: [1.1.1.1]',
-    })
-  }
-  for (const key of SERVER_LISTS) {
-    for (const [i, value] of dns[key].entries()) {
-      const saying = { id: 'tun/not-acted-on', message: 'HTTP/3 is not spoken: it is asked over HTTP/2' } as const
-      if (/[#&]h3=true\b/.test(value)) report.warning(['dns', key, i], saying)
-    }
-  }
   if (dns['fake-ip-range6'] !== undefined && !dns.ipv6)
     report.warningAtKey(['dns', 'fake-ip-range6'], { id: 'tun/no-effect', message: 'has no effect', hint: "add 'ipv6: true'" })
   if (dns['fake-ip-filter-mode'] === 'rule') {
@@ -50,21 +37,35 @@ export function readDns(section: Section, report: Report): DnsOptions | undefine
     const saying = { id: 'tun/nameserver', message: `${show(value)} is a name itself`, hint: 'use its IP address' } as const
     report.error(['dns', 'default-nameserver', i], saying)
   }
-  const lists = Object.fromEntries(
-    SERVER_LISTS.map(key => [key, keep(['dns', key], dns[key], value => unused(nameserverFault(value).unused), report)]),
-  )
+  const lists = Object.fromEntries(NAMESERVER_LISTS.map(key => [key, keepAsked(['dns', key], dns[key], report)]))
+  const policies = Object.fromEntries(NAMESERVER_POLICIES.map(key => [key, checkPolicy(['dns', key], dns[key], report)]))
+  const ofProxies = section['proxy-server-nameserver'] ?? []
+  // Of a list that is wrong nobody knows whether it is empty; of one of which nobody is asked, it is.
+  const isRead = dns['proxy-server-nameserver'].length > 0 || (Array.isArray(ofProxies) && ofProxies.length === 0)
+  if (dns['respect-rules'] && isRead && lists['proxy-server-nameserver'].length === 0) {
+    report.errorAtKey(['dns', 'respect-rules'], {
+      id: 'tun/missing',
+      message: "needs 'proxy-server-nameserver': a proxy's own name cannot be asked for through the proxy",
+      hint: 'e.g. proxy-server-nameserver: [1.1.1.1]',
+    })
+  }
   return {
     ...dns,
     ...lists,
+    ...policies,
     'fake-ip-filter': keep(['dns', 'fake-ip-filter'], dns['fake-ip-filter'], unusedPattern, report),
     'fallback-filter': checkFallbackFilter(dns['fallback-filter'], report),
-    'nameserver-policy': checkPolicy('nameserver-policy', dns['nameserver-policy'], report),
-    'proxy-server-nameserver-policy': checkPolicy('proxy-server-nameserver-policy', dns['proxy-server-nameserver-policy'], report),
   }
 }
 
-function unused(message: string | undefined): Saying | undefined {
-  return message === undefined ? undefined : { id: 'tun/not-acted-on', message }
+/** The nameservers that are asked. @param at their list, or all that there is of it in the text */
+function keepAsked(at: Path, servers: readonly string[], report: Report, isList = true): string[] {
+  return servers.filter((server, i) => {
+    const { unused, otherwise } = nameserverFault(server)
+    const message = unused ?? otherwise
+    if (message !== undefined) report.warning(isList ? [...at, i] : at, { id: 'tun/not-acted-on', message })
+    return unused === undefined
+  })
 }
 
 function unusedPattern(value: string): Saying | undefined {
@@ -99,10 +100,10 @@ function checkFallbackFilter(filter: DnsOptions['fallback-filter'], report: Repo
 }
 
 /** A key may be several patterns with commas between them. What is wrong with one is told at the key. */
-function checkPolicy(name: string, policy: DnsOptions['nameserver-policy'], report: Report): DnsOptions['nameserver-policy'] {
+function checkPolicy(at: Path, policy: DnsOptions['nameserver-policy'], report: Report): DnsOptions['nameserver-policy'] {
   const kept: DnsOptions['nameserver-policy'] = {}
   for (const [key, value] of Object.entries(policy)) {
-    const path = ['dns', name, key]
+    const path = [...at, key]
     const set = /^(geosite|rule-set):/i.exec(key)
     if (set) {
       report.warningAtKey(path, { id: 'tun/not-acted-on', message: `'${set[1]}' entries are known to mihomo, not acted on yet` })
@@ -113,12 +114,7 @@ function checkPolicy(name: string, policy: DnsOptions['nameserver-policy'], repo
       report.errorAtKey(path, { id: 'tun/domain-pattern', message: `${show(bad)} is no domain pattern`, hint: PATTERNS })
       continue
     }
-    const servers = typeof value === 'string' ? [value] : value
-    const asked = servers.filter(server => nameserverFault(server).unused === undefined)
-    for (const server of servers) {
-      const saying = unused(nameserverFault(server).unused)
-      if (saying) report.warning(path, saying)
-    }
+    const asked = typeof value === 'string' ? keepAsked(path, [value], report, false) : keepAsked(path, value, report)
     if (asked.length > 0) kept[key] = asked
   }
   return kept

@@ -18,6 +18,7 @@ export const DIAGNOSTICS = {
   'tun/nic-network': "A NIC's address is the first one of its network, which is no host's.",
   'tun/device-url': '`device-url`, `device` or `file-descriptor` names no device.',
   'tun/nameserver': 'An entry is no nameserver.',
+  'tun/nameserver-way': "What stands behind a nameserver's `#` is no proxy and no interface (clash-proxy).",
   'tun/domain-pattern': 'Not a pattern of domain names, or one that never matches.',
   'tun/hosts': 'A name of `hosts` stands for something that is no address and no name.',
   'tun/store': '`fake-ip-store` is no place.',

@@ -579,4 +579,11 @@ test('what stands behind a nameserver’s #: a way and parameters; what mihomo h
   expect(said('dns:\n  respect-rules: true')).toEqual([
     "c:2:3: dns.respect-rules: needs 'proxy-server-nameserver': a proxy's own name cannot be asked for through the proxy: e.g. proxy-server-nameserver: [1.1.1.1]",
   ])
+  const policy = "nameserver-policy: {a.test: ['https://1.1.1.1/q#h3=true']}"
+  expect(said(`dns:\n  proxy-server-nameserver: [quic://1.1.1.1]\n  respect-rules: true\n  ${policy}`)).toEqual([
+    "c:3:3: dns.respect-rules: needs 'proxy-server-nameserver': a proxy's own name cannot be asked for through the proxy: e.g. proxy-server-nameserver: [1.1.1.1]",
+  ])
+  expect(said(`dns:\n  ${policy}`)).toEqual([
+    'c:2:32: warning: dns.nameserver-policy.a.test[0]: HTTP/3 is not spoken: it is asked over HTTP/2',
+  ])
 })

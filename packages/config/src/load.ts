@@ -19,12 +19,12 @@ export interface LoadOptions<S extends Record<string, ZodType> = Record<string, 
   file?: string
   /** Top-level sections of the caller's own (`proxies`, `rules`), by key; one that is absent is validated as undefined. */
   sections?: S
-  /** Further keys the caller acts on, so that they get no warning: `mode`, `tun.stack`, `dns.fallback`. */
+  /** Further keys the caller acts on, so that they get no warning: `mode`, `tun.stack`, `dns.prefer-h3`. */
   known?: readonly string[]
   /** Whose rules for interface names hold; this machine's by default. */
   platform?: NodeJS.Platform
   /** Called when all sections were read, with errors or without: what else the caller has to say about the file. */
-  check?: (report: Report, file: Pick<LoadedConfig, 'values' | 'written'> & { dns: DnsOptions | undefined }) => void
+  check?: (report: Report, file: Pick<LoadedConfig, 'values' | 'written'>) => void
 }
 
 export interface LoadedConfig<S extends Record<string, ZodType> = Record<string, ZodType>> {
@@ -59,7 +59,7 @@ export function loadConfig<S extends Record<string, ZodType>>(text: string, opti
   const values = Object.fromEntries(
     Object.entries(sections).map(([key, schema]) => [key, read(schema, root[key] ?? undefined, [key], report)]),
   )
-  options.check?.(report, { values: root, written: path => source.written(path), dns })
+  options.check?.(report, { values: root, written: path => source.written(path) })
   report.settle(file)
   return {
     tun: tun as TunOptions,

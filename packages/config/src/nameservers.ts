@@ -9,8 +9,18 @@ const SCHEMES = ['udp', 'tcp', 'tls', 'https', 'http', 'quic', 'h3', 'dhcp', 'sy
 const ASKED = ['udp', 'tcp', 'tls', 'https', 'system', 'rcode']
 const RCODES = ['success', 'format_error', 'server_failure', 'name_error', 'not_implemented', 'refused']
 
-/** What is wrong with a nameserver; `unused`: nothing, but it is not asked, and why; `named`: it has to be asked for itself. */
-export function nameserverFault(value: string): { fault?: Fault; unused?: string; named?: boolean } {
+/** What is to be said about a nameserver. */
+export interface NameserverSaid {
+  fault?: Fault
+  /** It is not asked, and why. */
+  unused?: string
+  /** It is asked, but not in the way that it says. */
+  otherwise?: string
+  /** It has to be asked for itself. */
+  named?: boolean
+}
+
+export function nameserverFault(value: string): NameserverSaid {
   const scheme = /^([a-z0-9]+):\/\//i.exec(value)?.[1].toLowerCase()
   if (value === 'dhcp') return { unused: `'${value}' is known to Clash/mihomo, not acted on yet` }
   if (value === 'system' || scheme === 'system') return {}
@@ -35,27 +45,38 @@ export function nameserverFault(value: string): { fault?: Fault; unused?: string
   const named = isIP(host) === 0
   if (named && (/^[\d.]+$/.test(host) || !/^[a-z0-9_-]{1,63}(\.[a-z0-9_-]{1,63})*\.?$/i.test(host)))
     return { fault: { message: `${show(host)} is no IP address and no name`, hint: 'e.g. 1.1.1.1' } }
-  const fault = behind.length > 0 ? parameterFault(behind.join('#')) : undefined
-  return fault ? { fault } : { named }
+  return { named, ...parametersSaid(behind.join('#')) }
 }
 
-/** What is wrong behind a nameserver's `#`: `PROXY&skip-cert-verify=true`. */
-function parameterFault(via: string): Fault {
-  for (const part of via.split('&')) {
+/** Behind a nameserver's `#`: `PROXY&skip-cert-verify=true`. */
+function parametersSaid(behind: string): Pick<NameserverSaid, 'fault' | 'otherwise'> {
+  for (const part of behind.split('&')) {
     const equals = part.indexOf('=')
     if (equals < 0) continue
     const key = part.slice(0, equals)
     const value = part.slice(equals + 1)
     if (key === 'ecs') {
       if (parseCidr(value) === undefined)
-        return { message: `ecs is an address or ADDRESS/BITS, got ${show(value)}`, hint: 'e.g. #ecs=192.0.2.0/24' }
-    } else if (!/^(h3|skip-cert-verify|ecs-override|disable-ipv[46]|disable-qtype-\d{1,5})$/.test(key))
-      return {
-        message: `unknown parameter ${show(key)} of a nameserver`,
-        hint: 'there are skip-cert-verify, disable-ipv4, disable-ipv6, disable-qtype-N, ecs, ecs-override, h3',
-      }
+        return { fault: { message: `ecs is an address or ADDRESS/BITS, got ${show(value)}`, hint: 'e.g. #ecs=192.0.2.0/24' } }
+    } else if (!/^(h3|skip-cert-verify|ecs-override|disable-ipv[46]|disable-qtype-\d{1,5})$/.test(key)) {
+      const hint = 'there are skip-cert-verify, disable-ipv4, disable-ipv6, disable-qtype-N, ecs, ecs-override, h3'
+      return { fault: { message: `unknown parameter ${show(key)} of a nameserver`, hint } }
+    }
   }
-  return undefined
+  return /(^|&)h3=true(&|$)/.test(behind) ? { otherwise: 'HTTP/3 is not spoken: it is asked over HTTP/2' } : {}
+}
+
+/** What queries to a nameserver leave by: the proxy or interface behind its `#`, as `@tun/dns` reads it; undefined: nothing of the kind. */
+export function nameserverVia(value: string): string | undefined {
+  const hash = value.indexOf('#')
+  if (hash < 0) return undefined
+  const parts = value.slice(hash + 1).split('&')
+  const via = parts.filter(part => part !== '' && !part.includes('=')).at(-1)
+  try {
+    return via && decodeURIComponent(via)
+  } catch {
+    return via
+  }
 }
 
 /** The IP address or name of a server that is asked; undefined if it is none. */

@@ -59,12 +59,15 @@ test("a network's first address is no host's; DNS at the NIC's own address is an
   ])
 })
 
-test('a nameserver inside of the range cannot be asked', () => {
+test('a nameserver inside of the range cannot be asked, unless by a proxy', () => {
   expect(
     said('mtu: 1500', "nameserver: [1.1.1.1, 'tls://198.18.3.3:853'], fake-ip-range6: 'fc00::/18', fallback: ['[fc00::53]:53']"),
   ).toEqual([
     "warning tun/overlap 2:41: dns.nameserver[1]: 'tls://198.18.3.3:853' lies in 'fake-ip-range' (198.18.0.1/16), whose addresses stand for names: " +
       'it cannot be asked: use another nameserver, or another range',
     expect.stringMatching(/^warning tun\/overlap .*dns\.fallback\[0\]: '\[fc00::53\]:53' lies in 'fake-ip-range6'/),
+  ])
+  expect(said('mtu: 1500', "nameserver: ['198.18.3.3#s5'], direct-nameserver: [198.18.3.4]")).toEqual([
+    expect.stringMatching(/^warning tun\/overlap .*dns\.direct-nameserver\[0\]/),
   ])
 })

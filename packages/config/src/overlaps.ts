@@ -2,8 +2,8 @@
 
 import { formatAddress, hasHostBits, holds, overlaps, parseCidr } from './cidr.js'
 import type { Report } from './diagnostics.js'
-import type { DnsOptions } from './dns-schema.js'
-import { nameserverHost } from './nameservers.js'
+import { type DnsOptions, NAMESERVER_LISTS } from './dns-schema.js'
+import { nameserverHost, nameserverVia } from './nameservers.js'
 import type { Path } from './path.js'
 import { show } from './show.js'
 import type { TunOptions } from './tun-schema.js'
@@ -27,7 +27,7 @@ export function checkOverlaps(tun: TunOptions, nic: readonly NicAddress[], dns: 
     const range = dns[key]
     if (range === undefined) continue
     for (const address of nic) checkFakeRange(key, range, address, report)
-    for (const list of ['nameserver', 'default-nameserver', 'fallback', 'proxy-server-nameserver'] as const) {
+    for (const list of NAMESERVER_LISTS) {
       for (const [i, server] of dns[list].entries()) checkServer(key, range, ['dns', list, i], server, report)
     }
   }
@@ -79,6 +79,8 @@ function checkFakeRange(key: string, text: string, nic: NicAddress, report: Repo
 }
 
 function checkServer(key: string, text: string, path: Path, server: string, report: Report): void {
+  const via = nameserverVia(server)
+  if (via !== undefined && via !== 'RULES' && via !== 'DIRECT') return // at the far end of it the address may be anybody's
   const fake = parseCidr(text)
   const host = parseCidr(nameserverHost(server) ?? '')
   if (fake === undefined || host === undefined || !holds(fake, host)) return

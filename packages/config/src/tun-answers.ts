@@ -292,7 +292,7 @@ export const tunAnswered = {
   'disable-icmp-forwarding': answered(clashBoolean, 'Answer pings at once instead of forwarding them.', {
     severity: 'warning',
     why: 'what becomes of pings is decided by the program',
-    instead: () => "take the 'icmp' event: event.reply() answers",
+    instead: () => "take the 'icmp' event: its reply() answers, its forward() asks the real host",
     example: true,
   }),
   'gso-max-size': answered(z.int().min(0).max(0xffffffff), 'Bytes of the largest super-packet.', {

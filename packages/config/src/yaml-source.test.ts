@@ -88,6 +88,14 @@ mtu: 5
     expect(report).not.toContain(SECRET)
   })
 
+  test('is in no report of what is passed over: the text behind an explicit key', () => {
+    for (const key of ['*a', 'x y', '"x"']) {
+      const report = reportOf(`authentication:\n  ? ${key} "me:${SECRET}"\n  ? ${key} "me:${SECRET}"\nmtu: 5\n`)
+      expect(report).toMatch(/^c:[23]:5: error/m)
+      expect(report).not.toContain(SECRET)
+    }
+  })
+
   test('is in no report of a file that is broken anywhere but in the key itself', () => {
     const lines = [
       'tun:',

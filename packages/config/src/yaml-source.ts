@@ -38,6 +38,9 @@ export interface YamlFault {
   path: Path
 }
 
+/** `? key`: the package passes over what stands behind such a key without a word (`? a "b"`), so that it is in no node. */
+const EXPLICIT_KEY = /(^|\s)\?\s/
+
 /** A text that was read; `value` is undefined if it could not be (then `faults` says why). */
 export class YamlSource implements Places {
   readonly faults: YamlFault[] = []
@@ -62,10 +65,11 @@ export class YamlSource implements Places {
       this.document = document
       const aliases = this.linkAliases(document)
       this.walked = walk(document.contents, text, alias => this.targets.get(alias))
-      this.whole = document.errors.length === 0
+      const isYaml = document.errors.length === 0
+      this.whole = isYaml && !EXPLICIT_KEY.test(text)
       for (const error of document.errors) this.syntaxFault(error)
-      if (this.whole && aliases.fault) this.fault('tun/alias', aliases.fault.at, aliases.fault.message)
-      if (this.whole) this.root = this.read(document, aliases.first)
+      if (isYaml && aliases.fault) this.fault('tun/alias', aliases.fault.at, aliases.fault.message)
+      if (isYaml) this.root = this.read(document, aliases.first)
     } catch {
       this.whole = false
       this.fault('tun/yaml', 0, 'collections are nested too deeply to be read')

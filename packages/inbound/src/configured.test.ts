@@ -11,6 +11,7 @@ import { until, type World, world } from './world.test-kit.js'
 const opened: unknown[] = []
 vi.mock('@tun/device', async original => ({
   ...(await original<object>()),
+  NetworkMonitor: { open: () => undefined },
   openTun: (url: string, options: object) => {
     opened.push([url, options])
     return new MemoryDevice()

@@ -2,9 +2,9 @@
 
 import { randomFillSync } from 'node:crypto'
 import { markAsUntransferable } from 'node:worker_threads'
-import { type Diagnostic, type DnsOptions, formatDiagnostic, parseDns, parseTun } from '@tun/config'
+import { type Diagnostic, type DnsOptions, formatDiagnostic, NAMESERVER_LISTS, nameserverVia, parseDns, parseTun } from '@tun/config'
 import { NetworkMonitor, openTun, type Uplink } from '@tun/device'
-import { openRedis, parseNameserver } from '@tun/dns'
+import { openRedis } from '@tun/dns'
 import { type Device, SlabPool, Stack } from '@tun/stack'
 import { isOfThisHost, localAddressError, matcher } from './address-match.js'
 import { defaultMaxUdpFlows } from './descriptor-limit.js'
@@ -85,8 +85,7 @@ const watchUplink = (changed: (uplink: Uplink | undefined) => void) => NetworkMo
 
 /** Nameservers that could be asked through an outbound only, and there is none. */
 function waysNowhere(dns: DnsOptions): string[] {
-  const lists = ['nameserver', 'default-nameserver', 'fallback', 'proxy-server-nameserver', 'direct-nameserver'] as const
-  const vias = lists.flatMap(list => dns[list].map(server => ({ list, via: parseNameserver(server).via })))
+  const vias = NAMESERVER_LISTS.flatMap(list => dns[list].map(server => ({ list, via: nameserverVia(server) })))
   const unknown = vias.filter(({ via }) => via !== undefined && via !== RULES && via !== 'DIRECT' && !isInterface(via))
   const needed = unknown.map(
     ({ list, via }) => `dns.${list}: '#${via}' is no interface, and there is no 'dns.outbound': it cannot be asked`,
