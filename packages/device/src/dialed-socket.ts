@@ -85,6 +85,10 @@ export class DialedSocket extends Duplex {
   get bytesRead(): number {
     return this.handle?.bytesReceived ?? 0
   }
+  /** @internal */
+  get waiting(): number {
+    return this.handle?.waiting ?? 0
+  }
   /** Bytes written so far, waiting ones included. */
   get bytesWritten(): number {
     return (this.handle?.bytesSent ?? 0) + this.writableLength
@@ -138,7 +142,7 @@ export class DialedSocket extends Duplex {
 
   /**
    * Hands the connection to `sink`: what a handshake does, and the relay. The stream must not be read or written meanwhile. Answers null
-   * if it is destroyed.
+   * if it is destroyed. Of the stream's events there are 'finish', behind `end()`, 'error' and 'close' meanwhile.
    */
   detach(sink: TcpSink): TcpHandle | null {
     if (this.handle === null || this.destroyed) return null
@@ -284,6 +288,15 @@ function check({ address, port, family, localAddress }: TcpTarget): void {
 }
 
 const isAddress = (text: string, family: number) => isIP(text) === family
+
+// Defined as a property in Duplex' types: what a relay holds for the kernel is not sent yet either.
+const ownLength = Object.getOwnPropertyDescriptor(Duplex.prototype, 'writableLength')?.get as (this: Duplex) => number
+Object.defineProperty(DialedSocket.prototype, 'writableLength', {
+  configurable: true,
+  get(this: DialedSocket) {
+    return ownLength.call(this) + this.waiting
+  },
+})
 
 /** The stream itself as a sink: Duplex has its own `readable` and `writable`. */
 class StreamSink implements TcpSink {

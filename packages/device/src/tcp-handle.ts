@@ -46,6 +46,8 @@ export class TcpHandle {
   hasEnded = false
   bytesReceived = 0
   bytesSent = 0
+  /** Bytes that a sink holds because the kernel takes no more; for `writableLength` of the stream. */
+  waiting = 0
   private slot: number
   private ending = false
   private isRef = true

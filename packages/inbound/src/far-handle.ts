@@ -63,13 +63,14 @@ export class HandleEnd implements FarEnd, TcpSink {
     this.restStart = start + sent
     this.restEnd = end
     this.restOwner = owner
+    this.handle.waiting = this.unsent
     return false
   }
 
   end(): void {
     this.isEnding = true
     if (this.rest !== null) return
-    this.handle.shutdown()
+    this.socket.end() // shutdown(2), and 'finish' for whoever watches the stream
     this.sink.upstreamFinished()
   }
 
@@ -108,6 +109,7 @@ export class HandleEnd implements FarEnd, TcpSink {
     const sent = this.handle.send(this.rest, this.restStart, this.restEnd)
     if (sent < 0) return this.broken(sent, 'write')
     this.restStart += sent
+    this.handle.waiting = this.unsent
     if (this.restStart < this.restEnd) return
     this.dropRest()
     if (this.isEnding) this.end()
@@ -128,6 +130,7 @@ export class HandleEnd implements FarEnd, TcpSink {
     this.restOwner = null
     this.restStart = 0
     this.restEnd = 0
+    this.handle.waiting = 0
     restOwner?.release()
   }
 }
