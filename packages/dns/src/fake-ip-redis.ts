@@ -374,7 +374,8 @@ class Report {
  */
 export async function openRedis(url: string): Promise<RedisClient> {
   try {
-    const { default: Redis } = await import('ioredis') // the name is lost where it is bundled
+    const loaded = await import('ioredis')
+    const { Redis } = 'Redis' in loaded ? loaded : (loaded as { default: typeof loaded }).default // its names are lost in a bundle
     // A query waits for its answer: better none than one after seconds. The connection comes back by itself.
     return new Redis(url, { maxRetriesPerRequest: 1, commandTimeout: 2000, connectTimeout: 2000 }) as unknown as RedisClient
   } catch (error) {
