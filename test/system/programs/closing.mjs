@@ -28,10 +28,15 @@ async function serve(/** @type {string} */ name, /** @type {string} */ address) 
   return inbound
 }
 
-/** An application whose transfer is under way; `end` is how it ended. */
-async function transfer(/** @type {string} */ host, /** @type {boolean} */ down) {
-  const socket = connect({ host, port: down ? 1 : 2 })
-  await once(socket, 'connect')
+/** Transfers that are under way. First all connect: a SYN would wait in the NIC's queue behind the others' data, or be lost there. */
+async function transfers(/** @type {string} */ host, /** @type {boolean[]} */ ...downs) {
+  const sockets = downs.map(down => connect({ host, port: down ? 1 : 2 }))
+  await Promise.all(sockets.map(socket => once(socket, 'connect')))
+  return sockets.map((socket, i) => transfer(socket, downs[i]))
+}
+
+/** An application's transfer; `end` is how it ended. */
+function transfer(/** @type {import('node:net').Socket} */ socket, /** @type {boolean} */ down) {
   let bytes = 0
   const end = new Promise(resolve => {
     socket.on('error', error => resolve(/** @type {NodeJS.ErrnoException} */ (error).code))
@@ -57,15 +62,15 @@ async function until(/** @type {() => boolean} */ done) {
 
 // What is made once in a process.
 const warm = await serve('tun0', '198.18.0.1/30')
-const warmUp = await transfer('198.18.0.2', true)
+const [warmUp] = await transfers('198.18.0.2', true)
 await warm.close()
 await warmUp.end()
 await new Promise(resolve => setTimeout(resolve, 300))
 const before = descriptors()
 const first = await serve('tun0', '198.18.0.1/30')
 const second = await serve('tun1', '198.18.4.1/30')
-const many = await Promise.all(Array.from({ length: count }, (_, i) => transfer('198.18.0.2', i % 2 === 0)))
-const other = await transfer('198.18.4.2', true)
+const many = await transfers('198.18.0.2', ...Array.from({ length: count }, (_, i) => i % 2 === 0))
+const [other] = await transfers('198.18.4.2', true)
 await until(() => many.every(({ moved }) => moved() > 0))
 
 await first.close()
