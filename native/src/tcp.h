@@ -30,6 +30,7 @@ struct TcpRequest {
 class TcpSockets {
  public:
   static constexpr int EVENT_WORDS = 2;
+  /** ENDING: a short read is not the last. A FIN or a RST is behind it, or urgent data, before which recv(2) stops. */
   enum Event : int32_t { READABLE = 1, WRITABLE = 2, FAILED_EVENT = 4, ENDING = 8 };
 
   static std::unique_ptr<TcpSockets> create(Failure& failure);

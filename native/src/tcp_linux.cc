@@ -49,6 +49,8 @@ bool parse(int family, const std::string& text, int port, Address& to, socklen_t
 int prepare(int fd, const TcpRequest& request, const char*& step) {
   const int on = 1;
   if (setsockopt(fd, IPPROTO_TCP, TCP_NODELAY, &on, sizeof on) < 0) return step = "setsockopt", errno;
+  // RFC 6093 §6: urgent data is a part of the stream; or its last byte would be left out.
+  if (setsockopt(fd, SOL_SOCKET, SO_OOBINLINE, &on, sizeof on) < 0) return step = "setsockopt", errno;
   if (!request.device.empty()) {
     step = "device";
     if (request.device.size() >= IFNAMSIZ) return ENODEV;
@@ -99,7 +101,7 @@ int TcpSockets::open(const TcpRequest& request, const char*& step) {
   if (error == 0) {
     // Behind connect(2): before it a socket is "hung up", and epoll would say so.
     epoll_event event{};
-    event.events = EPOLLIN | EPOLLOUT | EPOLLRDHUP | EPOLLET;
+    event.events = EPOLLIN | EPOLLPRI | EPOLLOUT | EPOLLRDHUP | EPOLLET;
     event.data.u32 = slot;
     step = "epoll_ctl";
     if (epoll_ctl(epoll, EPOLL_CTL_ADD, fd, &event) < 0) error = errno;
@@ -184,7 +186,9 @@ int TcpSockets::closeSlot(size_t slot, bool reset) {
     const linger now = {1, 0};
     setsockopt(fd, SOL_SOCKET, SO_LINGER, &now, sizeof now);
   }
-  ::close(fd);  // the last descriptor of its file: epoll forgets it by itself
+  // Not by close(2) alone: a child that another thread forks has the file as well until its exec, and events of it would be the next one's.
+  epoll_ctl(epoll, EPOLL_CTL_DEL, fd, nullptr);
+  ::close(fd);
   descriptors[slot] = -1;
   retired.push_back(static_cast<uint32_t>(slot));
   return 0;
@@ -204,9 +208,9 @@ int TcpSockets::wait(int32_t* events, size_t capacity) {
   for (int i = 0; i < n; i++) {
     const uint32_t bits = ready[i].events;
     events[EVENT_WORDS * i] = static_cast<int32_t>(ready[i].data.u32);
-    events[EVENT_WORDS * i + 1] = (bits & (EPOLLIN | EPOLLRDHUP | EPOLLHUP | EPOLLERR) ? READABLE : 0) |
+    events[EVENT_WORDS * i + 1] = (bits & (EPOLLIN | EPOLLPRI | EPOLLRDHUP | EPOLLHUP | EPOLLERR) ? READABLE : 0) |
                                   (bits & (EPOLLOUT | EPOLLHUP | EPOLLERR) ? WRITABLE : 0) | (bits & EPOLLERR ? FAILED_EVENT : 0) |
-                                  (bits & (EPOLLRDHUP | EPOLLHUP | EPOLLERR) ? ENDING : 0);
+                                  (bits & (EPOLLPRI | EPOLLRDHUP | EPOLLHUP | EPOLLERR) ? ENDING : 0);
   }
   return n;
 }

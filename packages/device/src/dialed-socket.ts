@@ -36,6 +36,8 @@ export class DialedSocket extends Duplex {
   private wantsData = false
   /** What the kernel has not taken yet, and whom to tell. */
   private rest: Uint8Array | null = null
+  /** What it has taken of the same write. */
+  private taken = 0
   private written: Callback | null = null
   private finishing: Callback | null = null
   private isDetached = false
@@ -91,7 +93,7 @@ export class DialedSocket extends Duplex {
   }
   /** Bytes written so far, waiting ones included. */
   get bytesWritten(): number {
-    return (this.handle?.bytesSent ?? 0) + this.writableLength
+    return (this.handle?.bytesSent ?? 0) - this.taken + this.writableLength
   }
   address(): { address?: string; port?: number; family?: string } {
     const at = this.handle?.address(false)
@@ -199,8 +201,8 @@ export class DialedSocket extends Duplex {
   /** @internal */
   pull(): void {
     const { handle } = this
-    if (handle === null || this.isDetached) return
-    for (let reads = 0; this.wantsData && handle.canReceive; reads++) {
+    if (handle === null) return
+    for (let reads = 0; this.wantsData && handle.canReceive && !this.isDetached; reads++) {
       if (reads === MAX_READS) return handle.receiveLater()
       const received = handle.receive(shared, 0, shared.length)
       if (received === -1) return
@@ -226,6 +228,7 @@ export class DialedSocket extends Duplex {
     const { handle } = this
     if (handle === null) return callback(this.systemError(EPIPE, 'write'))
     const sent = this.isConnected && !handle.isBlocked ? handle.send(bytes, 0, bytes.length) : 0
+    this.taken = sent < 0 || sent === bytes.length ? 0 : this.taken + sent
     if (sent < 0) return callback(this.systemError(-sent, 'write'))
     this.idle?.refresh()
     if (sent === bytes.length) return callback()
@@ -266,6 +269,7 @@ export class DialedSocket extends Duplex {
     this.handle?.close(this.wantsReset)
     const { written, finishing } = this
     this.rest = null
+    this.taken = 0
     this.written = null
     this.finishing = null
     callback(error)

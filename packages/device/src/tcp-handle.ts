@@ -31,9 +31,11 @@ const EAGAIN = 11 // Linux
 const READABLE = 1
 const WRITABLE = 2
 const FAILED = 4
-/** The peer has sent a FIN or a RST: a short read is not the last. */
+/** The peer has sent a FIN, a RST or urgent data, before which recv(2) stops: a short read is not the last. */
 const ENDING = 8
 const EVENTS = 256
+/** Calls of wait() of one wake-up: there is more, and the others of this thread wait, the device among them. */
+const MAX_ROUNDS = 4
 
 export class TcpHandle {
   sink: TcpSink
@@ -50,6 +52,8 @@ export class TcpHandle {
   waiting = 0
   private slot: number
   private ending = false
+  /** It has failed; behind the peer's FIN `receive` does not say so. */
+  private isBroken = false
   private isRef = true
   private isWaiting = false
   private readonly poller: Poller
@@ -89,7 +93,10 @@ export class TcpHandle {
       return received
     }
     this.canReceive = false
-    if (received === 0) this.hasEnded = true
+    if (received === 0) {
+      this.hasEnded = true
+      if (this.isBroken) this.receiveLater() // the failure came before anybody had read as far as the end
+    }
     return received
   }
 
@@ -136,6 +143,7 @@ export class TcpHandle {
   /** @internal */
   happened(events: number): void {
     if (events & ENDING) this.ending = true
+    if (events & FAILED) this.isBroken = true
     if (this.isConnecting) {
       const error = this.poller.native.connected(this.slot)
       if (error < 0) return this.sink.failed(-error)
@@ -150,16 +158,20 @@ export class TcpHandle {
       this.canReceive = true
       this.sink.readable()
     }
-    if (events & FAILED && this.hasEnded && this.slot >= 0) {
-      const error = this.poller.native.connected(this.slot) // receive says nothing but "the end" any more
-      if (error < 0) this.sink.failed(-error)
-    }
+    this.tellBroken()
   }
 
   /** @internal */
   again(): void {
     this.isWaiting = false
     if (this.slot >= 0 && this.canReceive) this.sink.readable()
+    this.tellBroken()
+  }
+
+  private tellBroken(): void {
+    if (!this.isBroken || !this.hasEnded || this.slot < 0) return
+    const error = this.poller.native.connected(this.slot) // receive says nothing but "the end" any more
+    if (error < 0) this.sink.failed(-error)
   }
 }
 
@@ -199,14 +211,14 @@ class Poller {
 
   private readonly ready = (): void => {
     const { native, events, handles } = this
-    let count: number
-    do {
-      count = native.wait(events)
+    for (let round = 0; round < MAX_ROUNDS; round++) {
+      const count = native.wait(events)
       for (let i = 0; i < count; i++) {
         const handle = handles[events[2 * i]]
         if (handle) attempt(() => handle.happened(events[2 * i + 1]))
       }
-    } while (count === EVENTS)
+      if (count < EVENTS) return
+    }
   }
 
   private readonly turn = (): void => {

@@ -92,11 +92,14 @@ export class UdpBatchSocket<Peer extends UdpPeer = UdpPeer> implements UdpSocket
     }
     if (this.isBlocked || this.isFlushing) return taken === count
     if (this.count >= sendBatch().capacity) this.flush()
-    else if (!this.isScheduled) {
-      this.isScheduled = true
-      flushLater(this)
-    }
+    else this.schedule()
     return taken === count
+  }
+
+  private schedule(): void {
+    if (this.isScheduled) return
+    this.isScheduled = true
+    flushLater(this)
   }
 
   address(): { address: string; port: number } | undefined {
@@ -128,6 +131,7 @@ export class UdpBatchSocket<Peer extends UdpPeer = UdpPeer> implements UdpSocket
       while (!this.isClosed && !this.isBlocked && this.head < this.queue.length) this.sendSome()
     } finally {
       this.isFlushing = false
+      if (!this.isClosed && !this.isBlocked && this.head < this.queue.length) this.schedule() // a handler threw
     }
     if (!this.isBlocked) this.clear()
   }
@@ -142,7 +146,7 @@ export class UdpBatchSocket<Peer extends UdpPeer = UdpPeer> implements UdpSocket
     if (status === BLOCKED) this.block()
     if (status !== OK && status !== BLOCKED) return this.fail('sendmmsg', errno)
     // Last of all: these may send and close.
-    if (refused) for (const [code, payload, peer] of refused) if (!this.isClosed) this.handlers.refused?.(code, payload, peer)
+    if (refused) for (const [code, payload, peer, ttl] of refused) if (!this.isClosed) this.handlers.refused?.(code, payload, peer, ttl)
   }
 
   private fill(tx: DatagramBatch): number {
@@ -179,13 +183,13 @@ export class UdpBatchSocket<Peer extends UdpPeer = UdpPeer> implements UdpSocket
   }
 
   /** Those of the first `done` rows that the kernel would not take. */
-  private refusedRows(tx: DatagramBatch, done: number): [code: string, payload: Uint8Array, peer: Peer | null][] {
-    const rows: [string, Uint8Array, Peer | null][] = []
+  private refusedRows(tx: DatagramBatch, done: number): [code: string, payload: Uint8Array, peer: Peer | null, ttl: number][] {
+    const rows: [string, Uint8Array, Peer | null, number][] = []
     let row = 0
     for (let i = this.head; row < done; i++) {
       const queued = this.queue[i]
       for (let d = 0; d < queued.count && row < done; d++, row++) {
-        if (tx.failure[row] !== 0) rows.push([getSystemErrorName(-tx.failure[row]), queued.datagram(d), queued.peer])
+        if (tx.failure[row] !== 0) rows.push([getSystemErrorName(-tx.failure[row]), queued.datagram(d), queued.peer, queued.ttl])
       }
     }
     return rows

@@ -33,8 +33,8 @@ export interface UdpSocketOptions {
 export interface UdpHandlers<Peer extends UdpPeer = UdpPeer> {
   /** A datagram: `bytes` from `start` to `end`, lent until this returns. `from` may be kept. */
   datagram(bytes: Buffer, start: number, end: number, from: UdpPeer): void
-  /** The kernel would not send this datagram: `code` is an errno, e.g. ENETUNREACH, EMSGSIZE, EPERM (a firewall). */
-  refused?(code: string, payload: Uint8Array, peer: Peer | null): void
+  /** The kernel would not send this datagram: `code` is an errno, e.g. ENETUNREACH, EMSGSIZE, EPERM (a firewall). `ttl` as in `send`. */
+  refused?(code: string, payload: Uint8Array, peer: Peer | null, ttl?: number): void
   /**
    * ICMP came back for a datagram to `peer`, of whose payload it quotes `quoted`, lent until this returns. `code` is the errno that stands
    * for the report: ECONNREFUSED is a closed port, EHOSTUNREACH also a hop limit that ended on the way. Not by node:dgram.

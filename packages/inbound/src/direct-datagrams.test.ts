@@ -169,6 +169,20 @@ test('a name’s next address is taken where there is no way to the first; witho
   expect(flow.rejected).toHaveLength(1)
 })
 
+test.skipIf(!batches)('a datagram that goes to a name’s next address keeps the hop limit that was asked for', async () => {
+  const { port } = await echo('127.0.0.1')
+  const lookup = async () => [NO_WAY, '127.0.0.1'].map(address => ({ address, family: 4 }))
+  const flow = await associate({ lookup })
+  const sent = vi.spyOn(UdpBatchSocket.prototype, 'send')
+  flow.send(Buffer.from('near'), { address: '198.18.0.1', port, family: 4, host: 'example.org' }, 5)
+  expect((await flow.next())[0]).toBe('near')
+  expect(sent.mock.calls.map(([, peer, , ttl]) => [peer?.address, ttl])).toEqual([
+    [NO_WAY, 4],
+    ['127.0.0.1', 4],
+  ])
+  sent.mockRestore()
+})
+
 test('port 0 and a datagram over 64 KiB are refused or lost, never thrown', async () => {
   const to = await echo('127.0.0.1')
   const flow = await associate()

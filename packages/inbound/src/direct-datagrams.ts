@@ -139,7 +139,7 @@ class DirectDatagrams extends LendingDatagrams {
   }
 
   /** A name's next address, as on any machine without IPv6; if there is none the application is told. */
-  private unreachable(payload: Uint8Array, address: string, to: Destination): void {
+  private unreachable(payload: Uint8Array, address: string, to: Destination, ttl?: number): void {
     if (this.isClosed) return
     const name = to.host === undefined || to.real ? undefined : this.names.get(to.host)
     if (name?.addresses[0] === address) {
@@ -147,7 +147,7 @@ class DirectDatagrams extends LendingDatagrams {
       else name.addresses.shift()
     }
     const next = name?.addresses[0]
-    if (next !== undefined && next !== address) this.sendTo(payload, next, to)
+    if (next !== undefined && next !== address) this.sendTo(payload, next, to, ttl)
     else this.flow.reject?.(to, payload.length)
   }
 
@@ -181,8 +181,8 @@ class DirectDatagrams extends LendingDatagrams {
         { family, localAddress, device, mark, receiveBuffer: RECEIVE_BUFFER, maxQueued: MAX_QUEUED },
         {
           datagram: (bytes, start, end, from) => this.give(bytes, start, end, this.endpointOf(from)),
-          refused: (code, payload, target) => {
-            if (target && NO_WAY.has(code)) this.unreachable(payload, target.address, target.to)
+          refused: (code, payload, target, ttl) => {
+            if (target && NO_WAY.has(code)) this.unreachable(payload, target.address, target.to, ttl)
           },
           unreachable: (code, peer, report, quoted) => this.reported(code, peer, report, quoted),
           error: error => this.end(error),

@@ -24,9 +24,9 @@ export interface FarSink {
 }
 
 export interface FarEnd {
-  /** Begins to read; tells nothing before. */
-  start(sink: FarSink): void
-  /** Takes a range, whose owner is released when its bytes are not needed any more. False: wait for `upstreamDrained`. */
+  /** Begins to read. Before it tells at most that a write has failed. */
+  start(): void
+  /** Takes a range, whose owner is released when its bytes are not needed any more. False: no other one before `upstreamDrained`. */
   write(range: ByteRange): boolean
   /** A FIN behind what was written. */
   end(): void
@@ -53,10 +53,11 @@ function byReference(stream: Duplex): boolean {
 export class StreamEnd implements FarEnd {
   private readonly stream: Duplex
   private readonly lend: boolean
-  private sink!: FarSink
+  private readonly sink: FarSink
 
-  constructor(stream: Duplex) {
+  constructor(stream: Duplex, sink: FarSink) {
     this.stream = stream
+    this.sink = sink
     this.lend = byReference(stream)
   }
 
@@ -64,9 +65,8 @@ export class StreamEnd implements FarEnd {
     return this.stream.writableLength
   }
 
-  start(sink: FarSink): void {
-    const { stream } = this
-    this.sink = sink
+  start(): void {
+    const { stream, sink } = this
     stream.on('drain', () => sink.upstreamDrained())
     stream.on('data', (chunk: Buffer) => {
       sink.received(chunk as Bytes, chunk.length, this.lend && chunk.length >= WORTH_KEEPING ? KEPT : null)

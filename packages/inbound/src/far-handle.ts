@@ -13,7 +13,7 @@ const MAX_READS = 4
 export class HandleEnd implements FarEnd, TcpSink {
   private readonly socket: DialedSocket
   private readonly handle: TcpHandle
-  private sink!: FarSink
+  private readonly sink: FarSink
   /** What the kernel has not taken of the last range; its owner waits. */
   private rest: Bytes | null = null
   private restStart = 0
@@ -23,23 +23,24 @@ export class HandleEnd implements FarEnd, TcpSink {
   private isPaused = false
   private isFast = false
 
-  private constructor(socket: DialedSocket) {
+  private constructor(socket: DialedSocket, sink: FarSink) {
     this.socket = socket
+    this.sink = sink
     this.handle = socket.detach(this) as TcpHandle
     socket.once('close', () => this.dropRest())
   }
 
   /** Null: somebody has written to the stream already, which goes first; or it is not connected. */
-  static of(socket: DialedSocket): HandleEnd | null {
-    return socket.pending || socket.destroyed || socket.writableLength > 0 || socket.writableEnded ? null : new HandleEnd(socket)
+  static of(socket: DialedSocket, sink: FarSink): HandleEnd | null {
+    return socket.pending || socket.destroyed || socket.writableLength > 0 || socket.writableEnded ? null : new HandleEnd(socket, sink)
   }
 
   get unsent(): number {
     return this.restEnd - this.restStart
   }
 
-  start(sink: FarSink): void {
-    this.sink = sink
+  start(): void {
+    const { sink } = this
     // What somebody has read into the stream goes first.
     for (let early = this.socket.read() as Bytes | null; early !== null; early = this.socket.read() as Bytes | null) {
       sink.received(early, early.length, null)

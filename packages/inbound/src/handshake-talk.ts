@@ -50,6 +50,7 @@ class StreamTalk implements Talk {
   }
 
   write(bytes: Buffer): void {
+    if (this.socket.destroyed) return this.talker.lost(this.socket.errored ?? undefined) // 'close' may have been told already
     this.socket.write(bytes)
   }
 
@@ -91,6 +92,7 @@ class HandleTalk implements Talk, TcpSink {
   }
 
   write(bytes: Buffer): void {
+    if (this.handle.hasEnded) return this.talker.lost(undefined) // as the stream has read before us: we are not told again
     this.rest = this.rest.length === 0 ? bytes : Buffer.concat([this.rest, bytes])
     this.writable()
   }

@@ -38,6 +38,27 @@ describe('a ping', () => {
     expect(await pinged(w, '203.0.113.200')).toBe(PROHIBITED)
   })
 
+  test('waits for a name that other gateways are asked for, 256 at most: a store that is slow does not fill this process', async () => {
+    await using w = await world({ tun: { 'dns-listen': '198.18.0.3:53' } })
+    const seen: number[] = []
+    const answers: ((named: undefined) => void)[] = []
+    const { names } = w.inbound as unknown as { names: { find(address: string): unknown } }
+    names.find = () => new Promise(resolve => void answers.push(resolve))
+    w.inbound.on('icmp', echo => {
+      seen.push(echo.sequence)
+      echo.ignore()
+    })
+    for (let i = 1; i <= 300; i++) w.ping('192.0.2.1', '', i)
+    await until(() => answers.length === 300)
+    for (const answer of answers.splice(0)) answer(undefined)
+    await until(() => seen.length > 0)
+    expect([seen.length, seen.at(-1)]).toEqual([256, 256])
+    w.ping('192.0.2.1', '', 301)
+    await until(() => answers.length === 1)
+    answers[0](undefined)
+    await until(() => seen.length === 257)
+  })
+
   test("to anybody else is an 'icmp' event: reply, unreachable, ignore; who decides first has decided", async () => {
     await using w = await world()
     const seen: TunEcho[] = []

@@ -1,7 +1,7 @@
 // Owns: moving the bytes of a relay both ways between a TUN connection and its upstream, and the rules of ending: a FIN becomes a FIN, a
 // reset a reset. No stream's machinery in between on the side of the TUN; far-end.ts is the other side.
 
-import type { Buffer } from 'node:buffer'
+import { Buffer } from 'node:buffer'
 import type { Socket } from 'node:net'
 import type { Duplex } from 'node:stream'
 import { DialedSocket } from '@tun/device'
@@ -40,8 +40,8 @@ export class Pump implements ConnectionSink, FarSink {
     this.upstream = upstream
     this.halfCloseTimeout = halfCloseTimeout
     this.resolve = resolve
-    const direct = upstream instanceof DialedSocket && !Object.hasOwn(upstream, 'write') ? HandleEnd.of(upstream) : null
-    this.far = direct ?? new StreamEnd(upstream)
+    const direct = upstream instanceof DialedSocket && !Object.hasOwn(upstream, 'write') ? HandleEnd.of(upstream, this) : null
+    this.far = direct ?? new StreamEnd(upstream, this)
   }
 
   start(): void {
@@ -51,17 +51,21 @@ export class Pump implements ConnectionSink, FarSink {
     socket.on('close', () => this.sourceClosed())
     upstream.on('error', error => this.fail('upstream-error', error))
     upstream.on('close', () => this.upstreamClosed())
-    // What somebody has read into the Duplex goes first.
-    for (let early = socket.read() as Buffer | null; early !== null; early = socket.read() as Buffer | null) {
+    // What somebody has read into the Duplex goes first: in one piece, for the upstream may take no other behind a part of it.
+    const pieces: Buffer[] = []
+    for (let early = socket.read() as Buffer | null; early !== null; early = socket.read() as Buffer | null) pieces.push(early)
+    if (pieces.length > 0) {
+      const early = pieces.length === 1 ? pieces[0] : Buffer.concat(pieces)
       range.bytes = early as Bytes
       range.start = 0
       range.end = early.length
       range.owner = null
       this.up += early.length
       this.upBlocked = !this.far.write(range)
+      if (this.done) return
     }
     socket.accept()
-    this.far.start(this)
+    this.far.start()
     this.sourceEnded = this.tcp.peerEnded
     this.pumpUp()
   }

@@ -182,6 +182,59 @@ describe('bytes', () => {
     stranger.push(null)
     await readAll(app)
   })
+
+  test('what was put back in pieces goes up whole and in order, also where the kernel takes but a part of it', async () => {
+    await using w = await world()
+    const [first, second] = [bytes(5e6), bytes(4e6)]
+    const got: Buffer[] = []
+    const server = await serve(socket => {
+      socket.pause()
+      setTimeout(() => socket.resume(), 50)
+      socket.on('data', chunk => got.push(chunk)).on('end', () => socket.end())
+    })
+    const results: RelayResult[] = []
+    w.inbound.on('connection', async socket => {
+      const upstream = await direct().dial({ address: '127.0.0.1', port: server.port, family: 4 })
+      socket.once('data', () => {
+        socket.unshift(second)
+        socket.unshift(first)
+        relay(socket, upstream).then(result => results.push(result))
+      })
+    })
+    const app = w.connect('192.0.2.1', 80)
+    app.end('x')
+    await readAll(app)
+    await until(() => results.length === 1)
+    expect(results[0]).toMatchObject({ up: 9e6, reason: 'end' })
+    expect(Buffer.concat(got).equals(Buffer.concat([first, second]))).toBe(true)
+  })
+
+  test('an upstream that is reset before the first byte goes up is an upstream error, and no rejection', async () => {
+    await using w = await world()
+    let peer!: Socket
+    const server = await serve(socket => {
+      peer = socket
+    })
+    const results: (RelayResult | Error)[] = []
+    w.inbound.on('connection', async socket => {
+      const upstream = await direct().dial({ address: '127.0.0.1', port: server.port, family: 4 })
+      await until(() => peer !== undefined)
+      socket.once('data', chunk => {
+        socket.unshift(chunk)
+        peer.resetAndDestroy()
+        relay(socket, upstream).then(
+          result => results.push(result),
+          error => results.push(error),
+        )
+      })
+    })
+    const app = w.connect('192.0.2.1', 80)
+    app.on('error', () => {})
+    app.write('x')
+    await until(() => results.length === 1)
+    expect(results[0]).toMatchObject({ reason: 'upstream-error', error: { code: 'ECONNRESET' } })
+    await atRest(w)
+  })
 })
 
 describe('ends', () => {

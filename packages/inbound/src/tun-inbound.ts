@@ -101,6 +101,7 @@ export interface UplinkWatch {
 
 /** One more that waits for a name is dropped, as a full queue would. */
 const MAX_WAITING_DATAGRAMS = 1024
+const MAX_WAITING_PINGS = 256
 
 /** setTimeout turns anything longer into 1 ms. */
 const LONGEST_DRAIN = 2 ** 31 - 1
@@ -122,8 +123,9 @@ export class TunInbound extends ReportingEmitter<TunInboundEvents> {
   private readonly pins: FakePins<TcpConnection | UdpFlow> | null
   private closing: Promise<void> | null = null
   private over = false
-  /** Datagrams whose destination's name other gateways are asked for. */
+  /** Datagrams, and pings, whose destination's name other gateways are asked for. */
   private waitingDatagrams = 0
+  private waitingPings = 0
   /** Flows that 'flow' listeners were told of. */
   private readonly announced = new WeakSet<TunFlow>()
   private drained: (() => void) | null = null
@@ -496,9 +498,14 @@ export class TunInbound extends ReportingEmitter<TunInboundEvents> {
   private echo(e: Echo): void {
     if (this.closing !== null) return
     const found = this.names?.find(formatAddress(e.d0, e.d1, e.d2, e.d3))
+    if (found instanceof Promise && this.waitingPings === MAX_WAITING_PINGS) return
     const echo = new TunEcho(e, this.stack, this.driver, this.ending.signal)
-    if (!(found instanceof Promise)) this.pinged(echo, found)
-    else void found.then(named => this.over || this.pinged(echo, named))
+    if (!(found instanceof Promise)) return this.pinged(echo, found)
+    this.waitingPings++
+    void found.then(named => {
+      this.waitingPings--
+      if (!this.over) this.pinged(echo, named)
+    })
   }
 
   private pinged(echo: TunEcho, named: Named | undefined | null): void {
