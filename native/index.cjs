@@ -27,6 +27,7 @@ exports.open = (target, options) => load().open(target, options)
 exports.socketpair = type => load().socketpair(type)
 exports.sendDescriptor = (socket, fd) => load().sendDescriptor(socket, fd)
 exports.receiveDescriptor = (socket, timeoutMs = 5000) => load().receiveDescriptor(socket, timeoutMs)
+exports.sendNow = (socket, bytes) => load().sendNow(socket, bytes)
 exports.isolate = request => new (load().Isolated)(request)
 exports.openUdp = request => {
   const { Udp } = load()

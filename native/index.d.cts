@@ -90,6 +90,11 @@ export function sendDescriptor(socket: number, fd: number): void
  * Throws NativeError: ETIMEDOUT; `detail` "ended" (ECONNRESET), "no-descriptor" or "several" (EPROTO; all are closed).
  */
 export function receiveDescriptor(socket: number, timeoutMs?: number): number
+/**
+ * Sends what the socket takes now and answers how many bytes that were; it never waits, whatever O_NONBLOCK says, which belongs to whoever
+ * else has the socket. Throws NativeError: EAGAIN, EPIPE.
+ */
+export function sendNow(socket: number, bytes: Uint8Array): number
 
 export interface IsolateRequest {
   /** The program, looked for in PATH of `env`, and its arguments. */

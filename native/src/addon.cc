@@ -273,6 +273,19 @@ Napi::Value receiveDescriptorMethod(const Napi::CallbackInfo& info) {
   return Napi::Number::New(info.Env(), fd);
 }
 
+// sendNow(socket, bytes): how many were taken
+Napi::Value sendNowMethod(const Napi::CallbackInfo& info) {
+  int socket = -1;
+  Bytes bytes;
+  if (!getInteger(info[0], socket) || !getArray(info.Env(), info[1], napi_uint8_array, bytes)) {
+    throw Napi::TypeError::New(info.Env(), "sendNow(socket, bytes: Uint8Array)");
+  }
+  Failure failure;
+  const int64_t sent = sendNow(socket, bytes.data, bytes.length, failure);
+  if (sent < 0) throw systemError(info.Env(), failure);
+  return Napi::Number::New(info.Env(), static_cast<double>(sent));
+}
+
 Bytes bytesArgument(const Napi::CallbackInfo& info) {
   Bytes bytes;
   if (info.Length() < 1 || !getArray(info.Env(), info[0], napi_uint8_array, bytes)) {
@@ -304,6 +317,7 @@ Napi::Object init(Napi::Env env, Napi::Object exports) {
   exports.Set("socketpair", Napi::Function::New<socketPair>(env, "socketpair"));
   exports.Set("sendDescriptor", Napi::Function::New<sendDescriptorMethod>(env, "sendDescriptor"));
   exports.Set("receiveDescriptor", Napi::Function::New<receiveDescriptorMethod>(env, "receiveDescriptor"));
+  exports.Set("sendNow", Napi::Function::New<sendNowMethod>(env, "sendNow"));
   exports.Set("Isolated", IsolatedObject::define(env));
   exportTcp(env, exports);
   exportUdp(env, exports);

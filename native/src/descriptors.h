@@ -1,6 +1,9 @@
-// Owns: open descriptors that go from one process to another over an AF_UNIX socket. unix(7), SCM_RIGHTS.
+// Owns: open descriptors that go from one process to another over an AF_UNIX socket, unix(7), SCM_RIGHTS; and a send that never waits.
 
 #pragma once
+
+#include <cstddef>
+#include <cstdint>
 
 #include "tun.h"
 
@@ -14,5 +17,8 @@ bool sendDescriptor(int socket, int fd, Failure& failure);
  * `detail` is "ended" (the other side closed), "no-descriptor" (a message without one) or "several" (more than one: all are closed).
  */
 int receiveDescriptor(int socket, int timeoutMs, Failure& failure);
+
+/** Sends what fits now, whatever O_NONBLOCK says, which is shared with other processes; -1 and `failure`: EAGAIN, EPIPE… */
+int64_t sendNow(int socket, const uint8_t* bytes, size_t length, Failure& failure);
 
 }  // namespace tun

@@ -105,4 +105,12 @@ int receiveDescriptor(int socket, int timeoutMs, Failure& failure) {
   return fail(failure, "recvmsg", length == 0 ? ECONNRESET : EPROTO, detail), -1;
 }
 
+int64_t sendNow(int socket, const uint8_t* bytes, size_t length, Failure& failure) {
+  for (;;) {
+    const ssize_t sent = ::send(socket, bytes, length, SEND_FLAGS | MSG_DONTWAIT);
+    if (sent >= 0) return sent;
+    if (errno != EINTR) return fail(failure, "send", errno), -1;
+  }
+}
+
 }  // namespace tun

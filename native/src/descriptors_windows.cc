@@ -22,4 +22,6 @@ bool sendDescriptor(int, int, Failure& failure) { return unsupported(failure, "s
 
 int receiveDescriptor(int, int, Failure& failure) { return unsupported(failure, "recvmsg") ? 0 : -1; }
 
+int64_t sendNow(int, const uint8_t*, size_t, Failure& failure) { return unsupported(failure, "send") ? 0 : -1; }
+
 }  // namespace tun

@@ -72,6 +72,19 @@ describe('a descriptor over a socket', () => {
     expect(() => native.sendDescriptor(there, 0)).toThrow(expect.objectContaining({ code: 'EPIPE', syscall: 'sendmsg' }))
   })
 
+  it('bytes are sent as far as the socket takes them, and nobody waits', () => {
+    const [here, there] = pair('stream')
+    const bytes = new Uint8Array(4 << 20)
+    const sent = native.sendNow(here, bytes)
+    expect(sent).toBeGreaterThan(0)
+    expect(sent).toBeLessThan(bytes.length)
+    expect(() => native.sendNow(here, bytes)).toThrow(expect.objectContaining({ code: 'EAGAIN', syscall: 'send' }))
+    closeNow(there)
+    expect(() => native.sendNow(here, bytes)).toThrow(expect.objectContaining({ code: 'EPIPE' }))
+    expect(() => native.sendNow(-1, bytes)).toThrow(expect.objectContaining({ code: 'EBADF' }))
+    expect(() => native.sendNow(here, 'x' as never)).toThrow(TypeError)
+  })
+
   it('refuses what is no descriptor and no socket', () => {
     const [here] = pair()
     expect(() => native.sendDescriptor(here, 99_999)).toThrow(expect.objectContaining({ code: 'EBADF' }))

@@ -167,7 +167,10 @@ test('a nameserver’s way: a proxy by its name, RULES by the rules; DIRECT, an 
   expect(s5).toBeDefined()
   expect([way('s5', '8.8.8.8'), way('RULES')]).toEqual([s5, s5])
   expect([way('REJECT'), way('RULES', '8.8.8.8', 'dns.test')]).toEqual([null, null])
-  expect([way('DIRECT'), way('RULES', '8.8.8.8'), way('eth0')]).toEqual([undefined, undefined, undefined])
+  expect([way('DIRECT'), way('RULES', '8.8.8.8'), way('eth0')]).toEqual(['own', 'own', undefined])
+  const direct = targets.get('DIRECT')
+  if (direct) targets.set('a group', direct)
+  expect(way('a group')).toBe('own')
 })
 
 describe('a ping', () => {

@@ -73,16 +73,17 @@ export class Router<S extends Incoming> {
   }
 
   /**
-   * Through what a nameserver is asked: `via` is a proxy's or group's name, `RULES`, or an interface (undefined: not ours). DIRECT is
-   * undefined as well: queries from sockets of the resolver's own are known again if they come back.
+   * Through what a nameserver is asked: `via` is a proxy's or group's name, `RULES`, or an interface (undefined: not ours). DIRECT, under
+   * whatever name, is 'own': queries from sockets of the resolver's own are known again if they come back.
    */
-  forNameserver(to: NameserverDestination, network: Network): Outbound | null | undefined {
+  forNameserver(to: NameserverDestination, network: Network): Outbound | 'own' | null | undefined {
     const { mode, rules, targets } = this.options
     const source: Endpoint = { address: '0.0.0.0', port: 0, family: 4 }
     const ruled =
       mode === 'rule' ? rules.find({ network, source, destination: to })?.target : targets.get(mode === 'global' ? 'GLOBAL' : 'DIRECT')
     const target = to.via === 'RULES' ? (ruled ?? targets.get('DIRECT')) : targets.get(to.via)
-    if (target === undefined || target.outbound === targets.get('DIRECT')?.outbound) return undefined
+    if (target === undefined) return undefined
+    if (target.outbound === targets.get('DIRECT')?.outbound) return 'own'
     return target.outbound ?? null
   }
 

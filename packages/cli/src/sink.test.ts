@@ -1,8 +1,10 @@
 import { spawnSync } from 'node:child_process'
 import { closeSync, constants, mkdtempSync, openSync, readFileSync, readSync, rmSync } from 'node:fs'
+import { Socket } from 'node:net'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import { setTimeout as sleep } from 'node:timers/promises'
+import { socketpair } from '@tun/native'
 import { afterAll, describe, expect, it } from 'vitest'
 import { Sink } from './sink.js'
 
@@ -66,6 +68,29 @@ describe.skipIf(process.platform !== 'linux')('a sink', () => {
     await sink.end(50)
     expect(drain(reader).length).toBeLessThan(1 << 20)
     closeSync(reader)
+    closeSync(writer)
+  })
+
+  it('waits for the reader of a socket in no thread: the process could not end', async () => {
+    const [reader, writer] = socketpair('stream')
+    const sink = new Sink(writer, () => {})
+    const given = Array.from({ length: 32 }, (_, i) => Buffer.alloc(64 << 10, i))
+    for (const part of given) sink.write(part)
+    await sleep(50) // it is full
+    expect(process.getActiveResourcesInfo()).not.toContain('FSReqCallback')
+    const ended = sink.end(30_000)
+    const read: Buffer[] = []
+    const socket = new Socket({ fd: reader, readable: true }).on('data', part => read.push(part))
+    await ended
+    await sleep(50)
+    expect(Buffer.concat(read).equals(Buffer.concat(given))).toBe(true)
+    socket.pause()
+
+    const second = new Sink(writer, () => {})
+    second.write(Buffer.alloc(2 << 20))
+    await second.end(50)
+    expect(process.getActiveResourcesInfo()).not.toContain('FSReqCallback')
+    socket.destroy()
     closeSync(writer)
   })
 

@@ -2,6 +2,7 @@
 // in the queue is left out. Read first: open(2) O_NONBLOCK, pipe(7), proc_pid_fd(5).
 
 import { closeSync, constants, fstatSync, openSync, write, writeSync } from 'node:fs'
+import { sendNow } from '@tun/native'
 
 /** What waits for a reader: some thousand packets of full size. */
 const QUEUE_BYTES = 8 << 20
@@ -10,7 +11,7 @@ const CHUNK_BYTES = 256 << 10
 /** A pipe that was full is tried again. There is no poll for it in Node that does not change the descriptor for the command, too. */
 const RETRY = 10 // ms
 
-type Way = 'direct' | 'retried' | 'threaded'
+type Way = 'direct' | 'retried' | 'sent' | 'threaded'
 
 export class Sink {
   /** Not all of what was given has been taken, and never will: EPIPE, ENOSPC… */
@@ -30,7 +31,7 @@ export class Sink {
     const reopened = status.isFIFO() || status.isCharacterDevice() ? reopen(fd) : undefined
     this.fd = reopened ?? fd
     this.own = reopened !== undefined
-    this.way = reopened !== undefined ? 'retried' : status.isFile() ? 'direct' : 'threaded'
+    this.way = reopened !== undefined ? 'retried' : status.isFile() ? 'direct' : status.isSocket() ? 'sent' : 'threaded'
     this.onFailure = onFailure
   }
 
@@ -63,7 +64,7 @@ export class Sink {
     while (this.queue.length > 0 && this.failure === undefined) {
       const chunk = this.chunk()
       if (this.way === 'threaded') {
-        // A socket, or a pipe of another user's: a thread waits there, and the loop does not.
+        // A pipe of another user's: a thread waits there, and the loop does not.
         write(this.fd, chunk, 0, chunk.length, null, (error, written) => {
           if (error) return this.refused(error, chunk)
           this.keep(chunk.subarray(written))
@@ -72,7 +73,7 @@ export class Sink {
         return
       }
       try {
-        this.keep(chunk.subarray(writeSync(this.fd, chunk)))
+        this.keep(chunk.subarray(this.way === 'sent' ? sendNow(this.fd, chunk) : writeSync(this.fd, chunk)))
       } catch (error) {
         return this.refused(error as NodeJS.ErrnoException, chunk)
       }

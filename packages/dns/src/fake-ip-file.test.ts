@@ -1,4 +1,16 @@
-import { appendFileSync, existsSync, mkdtempSync, readdirSync, readFileSync, rmSync, statSync, truncateSync, writeFileSync } from 'node:fs'
+import { execFileSync } from 'node:child_process'
+import {
+  appendFileSync,
+  existsSync,
+  mkdtempSync,
+  readdirSync,
+  readFileSync,
+  rmSync,
+  statSync,
+  symlinkSync,
+  truncateSync,
+  writeFileSync,
+} from 'node:fs'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import { expect, onTestFinished, test, vi } from 'vitest'
@@ -141,3 +153,30 @@ test('the lock of a process that is gone, or that was another with the same numb
   expect(warnings).toEqual([expect.stringContaining(`process ${process.ppid} uses it`)])
   appendFileSync(path, '') // it was never made ours
 })
+
+test.skipIf(process.platform === 'win32')(
+  'links that another account has put there are not written through, and nothing is waited for',
+  () => {
+    const at = directory()
+    const path = join(at, 'fake-ip')
+    const theirs = join(at, 'theirs')
+    writeFileSync(theirs, 'shadow')
+    for (const name of [`${path}.lock.${process.pid}`, `${path}.new`]) symlinkSync(theirs, name)
+    open(path).close()
+    appendFileSync(path, 'a torn line') // has it written anew
+    symlinkSync(theirs, `${path}.lock.${process.pid}`)
+    open(path).close()
+    expect(readFileSync(path, 'utf8')).not.toContain('torn')
+    expect(readFileSync(theirs, 'utf8')).toBe('shadow')
+
+    const warnings: string[] = []
+    rmSync(path)
+    symlinkSync(join(at, 'not there'), path)
+    open(path, undefined, message => warnings.push(message))
+    expect(existsSync(join(at, 'not there'))).toBe(false)
+    rmSync(path)
+    execFileSync('mkfifo', [path])
+    open(path, undefined, message => warnings.push(message))
+    expect(warnings).toEqual([expect.stringContaining('ELOOP'), expect.stringContaining('it is no file')])
+  },
+)

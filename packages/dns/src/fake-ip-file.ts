@@ -2,7 +2,20 @@
 // address counts, `* * CHECK` forgets all before it. A line that is cut or damaged is passed over, so a kill at any moment costs
 // what was not written yet (WRITE_DELAY). When most lines are outdated the file is written anew beside and renamed: rename(2).
 
-import { closeSync, fsync, mkdirSync, openSync, readFileSync, renameSync, unlinkSync, write, writeSync } from 'node:fs'
+import {
+  closeSync,
+  constants,
+  fstatSync,
+  fsync,
+  mkdirSync,
+  openSync,
+  readFileSync,
+  renameSync,
+  rmSync,
+  unlinkSync,
+  write,
+  writeSync,
+} from 'node:fs'
 import { dirname } from 'node:path'
 import { promisify } from 'node:util'
 import type { FakeIpEntry, FakeIpStore } from './fake-ip-store.js'
@@ -58,8 +71,9 @@ class FakeIpFile implements FakeIpStore {
     try {
       mkdirSync(dirname(this.path), { recursive: true, mode: 0o700 })
       this.unlock = lockFile(`${this.path}.lock`)
-      this.fd = openSync(this.path, 'a+', 0o600) // names are nobody's business
-      const text = readFileSync(this.path, 'latin1')
+      this.fd = openOwn(this.path)
+      if (!fstatSync(this.fd).isFile()) throw new Error('it is no file')
+      const text = readFileSync(this.fd, 'latin1')
       if (text.length > MAX_FILE_BYTES || !(text.startsWith(HEAD) || HEAD.startsWith(text))) throw new Error('it is some other file')
       if (text === '') writeAll(this.fd, HEAD)
       const { kept, lines, whole } = parse(text)
@@ -122,7 +136,7 @@ class FakeIpFile implements FakeIpStore {
     const beside = `${this.path}.new`
     let fd = -1
     try {
-      fd = openSync(beside, 'w', 0o600)
+      fd = openNew(beside)
       await writeSlowly(fd, HEAD)
       for (let i = 0; i < kept.length; i += 1024) await writeSlowly(fd, kept.slice(i, i + 1024).join(''))
       await promisify(fsync)(fd)
@@ -131,7 +145,7 @@ class FakeIpFile implements FakeIpStore {
       writeAll(fd, since)
       renameSync(beside, this.path)
       closeSync(this.fd)
-      this.fd = openSync(this.path, 'a', 0o600)
+      this.fd = openOwn(this.path)
       this.lines = kept.length + since.split('\n').length
     } catch (error) {
       if (error !== null && this.fd >= 0) this.degrade(error)
@@ -143,7 +157,7 @@ class FakeIpFile implements FakeIpStore {
 
   private replaceNow(kept: readonly FakeIpEntry[]): void {
     const beside = `${this.path}.new`
-    const fd = openSync(beside, 'w', 0o600)
+    const fd = openNew(beside)
     try {
       writeAll(fd, HEAD + kept.map(({ address, name }) => lineOf(address, name)).join(''))
     } finally {
@@ -151,7 +165,7 @@ class FakeIpFile implements FakeIpStore {
     }
     renameSync(beside, this.path)
     closeSync(this.fd)
-    this.fd = openSync(this.path, 'a', 0o600)
+    this.fd = openOwn(this.path)
     this.lines = kept.length
   }
 
@@ -172,6 +186,19 @@ class FakeIpFile implements FakeIpStore {
     this.unlock()
     this.unlock = () => {}
   }
+}
+
+// The directory may be that of an account with fewer rights than ours: a link of its making would have us write elsewhere.
+
+/** For reading, and for writing at its end; no link, and nothing that waits for somebody at the other end. */
+function openOwn(path: string): number {
+  const { O_RDWR, O_APPEND, O_CREAT, O_NOFOLLOW = 0, O_NONBLOCK = 0 } = constants
+  return openSync(path, O_RDWR | O_APPEND | O_CREAT | O_NOFOLLOW | O_NONBLOCK, 0o600) // names are nobody's business
+}
+
+function openNew(path: string): number {
+  rmSync(path, { force: true })
+  return openSync(path, 'wx', 0o600)
 }
 
 /** What counts in a file, in the order of assignment. `whole`: there was nothing else in it. */

@@ -1,7 +1,7 @@
 // Owns: one process at a time for a file: a lock file with the holder's number and start, so that one left by a kill does not bind.
 // Node has no flock(2). /proc/PID/stat: proc(5), field 22.
 
-import { linkSync, readFileSync, unlinkSync, writeFileSync } from 'node:fs'
+import { linkSync, readFileSync, rmSync, unlinkSync, writeFileSync } from 'node:fs'
 
 const held = new Set<string>()
 
@@ -9,7 +9,9 @@ const held = new Set<string>()
 export function lockFile(path: string): () => void {
   if (held.has(path)) throw new Error('it is in use already')
   const own = `${path}.${process.pid}`
-  writeFileSync(own, `${process.pid} ${startOf(process.pid) ?? ''}\n`, { mode: 0o600 })
+  // The directory may be a less privileged account's: what it has put there under this name is not written through.
+  rmSync(own, { force: true })
+  writeFileSync(own, `${process.pid} ${startOf(process.pid) ?? ''}\n`, { mode: 0o600, flag: 'wx' })
   try {
     take(own, path)
   } finally {

@@ -631,6 +631,25 @@ describe('behind a nameserver’s #', () => {
     expect(decodeMessage(await first)?.answers[0].data).toBe('203.0.113.9')
   })
 
+  test('a proxy: another network, or silence, has the next query ask by a new association', async () => {
+    const { state, open } = line()
+    const made = resolver(['192.0.2.53#s5'], { attemptMs: 400, connect: { datagrams: open } })
+    const answer = async (count: number) => {
+      await vi.waitFor(() => expect(state.sent).toHaveLength(count))
+      state.answer(answerTo(state.sent[count - 1], '203.0.113.9'))
+    }
+    const [first] = await Promise.all([made.resolve(QUERY), answer(1)])
+    expect(decodeMessage(first)?.answers[0].data).toBe('203.0.113.9')
+    made.networkChanged()
+    await vi.waitFor(() => expect(state.closed).toBe(true))
+    await Promise.all([made.resolve(QUERY), answer(2)])
+    expect(state.opened).toBe(2)
+    made.flush()
+    await Promise.all([made.resolve(QUERY), answer(4)]) // the third has no answer
+    expect(state.opened).toBe(3)
+    made.close()
+  })
+
   test('nothing but a socket of our own leads there: that is used; a way that is refused fails the query', async () => {
     const port = await udpServer((query, from, socket) => socket.send(answerTo(query, '203.0.113.5'), from.port, from.address))
     const made = resolver([`127.0.0.1:${port}#DIRECT`], { connect: { datagrams: () => undefined, tcp: () => undefined } })

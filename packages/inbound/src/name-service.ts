@@ -13,6 +13,7 @@ import {
   HostTable,
   type HostValue,
   openFakeIpFile,
+  parseNameserver,
   RecentNames,
   type RedisClient,
   type Resolver,
@@ -86,11 +87,17 @@ export class NameService {
       servers.length > 0 ? createResolver({ nameservers: servers, bootstrap, cache, connect, ...more }) : null
     this.resolver = open(nameservers, { fallback, fallbackFilter, policy, via })
     // A proxy's name is never asked for through a proxy: it could be the same one.
-    const byProxy = via !== undefined || nameservers.some(server => server.includes('#'))
-    const plain = byProxy && via === undefined ? nameservers.filter(server => !server.includes('#')) : []
+    const byProxy = via !== undefined || [nameservers, fallback, ...policy.map(({ nameservers }) => nameservers)].flat().some(isCarried)
+    const plain = via === undefined ? withoutCarried(nameservers) : []
     const ofServers = options['proxy-server-nameserver']
     const forServers = ofServers.length > 0 ? ofServers : byProxy ? (plain.length > 0 ? plain : bootstrap) : []
-    this.serverResolver = open(forServers, { policy: policyOf(options['proxy-server-nameserver-policy']) })
+    const plainPolicy =
+      ofServers.length > 0 || via !== undefined ? [] : policy.map(one => ({ ...one, nameservers: withoutCarried(one.nameservers) }))
+    const policyOfServers = [
+      ...policyOf(options['proxy-server-nameserver-policy']),
+      ...plainPolicy.filter(one => one.nameservers.length > 0),
+    ]
+    this.serverResolver = open(forServers, { policy: policyOfServers })
     this.directResolver = open(ofDirect, { policy: options['direct-nameserver-follow-policy'] ? policy : [] })
     const resolvers = [this.resolver, this.serverResolver, this.directResolver].filter(one => one !== null)
     let warned = false
@@ -175,6 +182,7 @@ export class NameService {
   networkChanged(): void {
     this.resolver?.networkChanged()
     this.serverResolver?.networkChanged()
+    this.directResolver?.networkChanged()
   }
 
   /** Of the resolver; undefined where the system's is used. */
@@ -189,6 +197,16 @@ export class NameService {
     this.directResolver?.close()
     this.fakeIp?.close()
   }
+}
+
+/** Something stands behind `#` that may be a proxy; parameters alone, and DIRECT, are none. */
+function isCarried(server: string): boolean {
+  const { via } = parseNameserver(server)
+  return via !== undefined && via !== 'DIRECT'
+}
+
+function withoutCarried(servers: readonly string[]): string[] {
+  return servers.filter(server => !isCarried(server))
 }
 
 function policyOf(policy: DnsOptions['nameserver-policy']): NonNullable<ResolverOptions['policy']> {

@@ -1,4 +1,5 @@
 import { createSocket, type Socket } from 'node:dgram'
+import { getServers } from 'node:dns'
 import { once } from 'node:events'
 import { PassThrough } from 'node:stream'
 import { type DnsOptions, parseDns } from '@tun/config'
@@ -88,10 +89,11 @@ test('respect-rules: RULES is asked about each but those of proxy servers and DI
     ({ via }) => void vias.push(via),
   )
   expect(addresses(await names.resolve('a.test'))).toEqual(['203.0.113.1'])
-  expect(vias).toEqual(['RULES'])
+  expect(new Set(vias)).toEqual(new Set(['RULES']))
+  vias.length = 0
   expect(addresses(await names.resolveServer('proxy.test'))).toEqual(['203.0.113.2'])
   expect(addresses(await names.resolveDirect('policy.test'))).toEqual(['203.0.113.3'])
-  expect(vias).toEqual(['RULES'])
+  expect(vias).toEqual([])
   expect([main.asked, ofProxies.asked, ofDirect.asked]).toEqual([['a.test'], ['proxy.test'], ['policy.test']])
 })
 
@@ -126,4 +128,38 @@ test('#interface: its address is where the query comes from; what is neither pro
   await expect(service({ nameserver: [`${server.at}#REJECT`] }, () => null).resolve('a.test')).rejects.toMatchObject({
     cause: { code: 'ECONNREFUSED' },
   })
+})
+
+test("a group that leads to DIRECT is no interface: 'own' is a socket of this machine", async () => {
+  const server = await nameserver('203.0.113.1')
+  expect(addresses(await service({ nameserver: [`${server.at}#a group`] }, () => 'own').resolve('a.test'))).toEqual(['203.0.113.1'])
+})
+
+test('system#proxy: the servers of the system are asked through it, too', async () => {
+  const { outbound, sent } = proxy('203.0.113.2')
+  expect(addresses(await service({ nameserver: ['system#s5'] }, () => outbound).resolve('a.test'))).toEqual(['203.0.113.2'])
+  expect(sent.map(({ address }) => address)).toEqual(getServers().slice(0, 1))
+})
+
+test('a policy or a fallback through a proxy is not asked for the proxy’s own name; a plain policy is', async () => {
+  const [plain, corp] = [await nameserver('203.0.113.1'), await nameserver('203.0.113.3')]
+  const never: NameserverOutbound = () => {
+    throw new Error('asked through a proxy')
+  }
+  const names = service(
+    { nameserver: [`${plain.at}#disable-ipv6=true`], 'nameserver-policy': { '+.far.test': '192.0.2.53#s5', '+.corp.test': [corp.at] } },
+    never,
+  )
+  expect(addresses(await names.resolveServer('proxy.far.test'))).toEqual(['203.0.113.1'])
+  expect(addresses(await names.resolveServer('proxy.corp.test'))).toEqual(['203.0.113.3'])
+  await expect(names.resolve('a.far.test')).rejects.toThrow()
+})
+
+test('another network: the answers of direct-nameserver are forgotten, too', async () => {
+  const direct = await nameserver('203.0.113.1')
+  const names = service({ 'direct-nameserver': [direct.at] })
+  await names.resolveDirect('a.test')
+  names.networkChanged()
+  await names.resolveDirect('a.test')
+  expect(direct.asked).toEqual(['a.test', 'a.test'])
 })

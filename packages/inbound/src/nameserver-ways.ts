@@ -16,39 +16,41 @@ export interface NameserverDestination extends Destination {
 }
 
 /**
- * Through what a nameserver is asked that has a proxy's name (or `RULES`) behind `#`; null: not at all, the query fails; undefined: by this
- * machine's own sockets, or those of the interface of that name. Own sockets are known again if the query comes back by the TUN.
+ * Through what a nameserver is asked that has a proxy's name (or `RULES`) behind `#`; null: not at all, the query fails; 'own': by this
+ * machine's own sockets, which are known again if the query comes back by the TUN; undefined: by those of the interface of that name.
  */
-export type NameserverOutbound = (to: NameserverDestination, network: 'tcp' | 'udp') => Outbound | null | undefined
+export type NameserverOutbound = (to: NameserverDestination, network: 'tcp' | 'udp') => Outbound | 'own' | null | undefined
 
 export function nameserverWays(outboundFor: NameserverOutbound | undefined): UpstreamHooks {
-  const outboundTo = (to: Nameserver, network: 'tcp' | 'udp'): { outbound: Outbound; destination: Destination } | undefined => {
+  /** An outbound, or the address to bind to: undefined is any. */
+  const wayTo = (to: Nameserver, network: 'tcp' | 'udp'): { outbound: Outbound; destination: Destination } | string | undefined => {
     if (to.via === undefined) return undefined
     const { address, port, host, via } = to
     const destination: Destination = { address, port, family: isIPv6(address) ? 6 : 4 }
     if (host !== undefined) Object.assign(destination, { host, real: true })
     const outbound = outboundFor?.({ ...destination, via }, network)
-    if (outbound) return { outbound, destination: { address, port, family: destination.family } }
     if (outbound === null) throw new DialError('ECONNREFUSED', `'${via}' refuses to be the way to ${address}`)
-    return undefined
+    if (outbound === 'own') return undefined
+    if (outbound) return { outbound, destination: { address, port, family: destination.family } }
+    return localAddressFor(to)
   }
   return {
     tcp: (to, signal) => {
-      const way = outboundTo(to, 'tcp')
-      if (way) return way.outbound.dial(way.destination, signal)
-      const localAddress = localAddressFor(to)
-      if (localAddress === undefined) return undefined
-      return connect({ host: to.address, port: to.port, localAddress, noDelay: true, autoSelectFamily: false })
+      const way = wayTo(to, 'tcp')
+      if (way === undefined) return undefined
+      if (typeof way === 'object') return way.outbound.dial(way.destination, signal)
+      return connect({ host: to.address, port: to.port, localAddress: way, noDelay: true, autoSelectFamily: false })
     },
     datagrams: async (to, signal) => {
-      const way = outboundTo(to, 'udp')
-      if (!way) return undefined
+      const way = wayTo(to, 'udp')
+      if (typeof way !== 'object') return undefined
       if (!way.outbound.associate) throw new DialError('ECONNREFUSED', `'${to.via}' carries no UDP: write tcp:// or tls://`)
       return overOutbound(way.outbound, way.destination, signal)
     },
     udp: to => {
-      const address = localAddressFor(to)
+      const address = wayTo(to, 'udp')
       if (address === undefined) return undefined
+      if (typeof address === 'object') throw new DialError('EAGAIN', `the way to ${to.address} is another one by now`)
       const socket = createSocket(isIPv6(to.address) ? 'udp6' : 'udp4')
       return new Promise((resolve, reject) => {
         socket.once('error', reject)

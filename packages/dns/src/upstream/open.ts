@@ -1,6 +1,6 @@
 // Owns: nameserver → how it is asked; the two that need no transport of their own.
 
-import { getServers } from 'node:dns'
+import { Resolver } from 'node:dns'
 import { isIP } from 'node:net'
 import { answerError, readQuery } from '../message.js'
 import { type Nameserver, parseNameserver } from '../nameserver.js'
@@ -24,7 +24,7 @@ function openBare(server: Nameserver, context: ExchangeContext): Exchange {
     case 'https':
       return new HttpsExchange(server, context)
     case 'system':
-      return new SystemExchange(context)
+      return new SystemExchange(context, server.via)
     case 'rcode':
       return new RcodeExchange(server.rcode ?? 0)
   }
@@ -42,14 +42,23 @@ class RcodeExchange implements Exchange {
   close(): void {}
 }
 
-/** The first of the nameservers that the system has right now: resolv.conf(5) changes with the network. */
+/** resolv.conf(5) is read again after so long. */
+const READ_AGAIN = 1000 // ms
+
+/** The nameservers that the system has right now: resolv.conf(5) changes with the network. */
 class SystemExchange implements Exchange {
   private readonly open = new Map<string, Exchange>()
+  private servers: readonly string[] = []
+  private readAt = Number.NEGATIVE_INFINITY
 
-  constructor(private readonly context: ExchangeContext) {}
+  /** @param via what they are asked through */
+  constructor(
+    private readonly context: ExchangeContext,
+    private readonly via: string | undefined,
+  ) {}
 
   async ask(query: Uint8Array, signal: AbortSignal): Promise<Uint8Array> {
-    const servers = getServers().filter(text => isIP(text.replace(/^\[|\](:\d+)?$/g, '')) !== 0 || /^[\d.]+:\d+$/.test(text))
+    const servers = this.read()
     for (const [text, exchange] of this.open) {
       if (servers.includes(text)) continue
       exchange.close()
@@ -58,7 +67,7 @@ class SystemExchange implements Exchange {
     let last: unknown = new Error('the system has no nameserver')
     for (const text of servers) {
       let exchange = this.open.get(text)
-      if (!exchange) this.open.set(text, (exchange = new UdpExchange(parseNameserver(text), this.context)))
+      if (!exchange) this.open.set(text, (exchange = new UdpExchange({ ...parseNameserver(text), via: this.via }, this.context)))
       try {
         return await exchange.ask(query, signal)
       } catch (error) {
@@ -69,11 +78,21 @@ class SystemExchange implements Exchange {
   }
 
   renew(): void {
+    this.readAt = Number.NEGATIVE_INFINITY
     for (const exchange of this.open.values()) exchange.renew()
   }
 
   close(): void {
     for (const exchange of this.open.values()) exchange.close()
     this.open.clear()
+  }
+
+  private read(): readonly string[] {
+    if (performance.now() - this.readAt < READ_AGAIN) return this.servers
+    this.readAt = performance.now()
+    // A new one each time: dns.getServers() answers what it read at the start of the process.
+    const told = new Resolver().getServers()
+    this.servers = told.filter(text => isIP(text.replace(/^\[|\](:\d+)?$/g, '')) !== 0 || /^[\d.]+:\d+$/.test(text))
+    return this.servers
   }
 }

@@ -31,6 +31,7 @@ export class UdpExchange implements Exchange {
   }
 
   renew(): void {
+    this.lines.renew()
     this.stream.renew()
   }
 
