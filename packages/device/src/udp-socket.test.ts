@@ -91,33 +91,34 @@ describe.each(implementations)('%s', (_, Implementation) => {
     expect(a.socket.queued).toBe(0)
   })
 
-  test.skipIf(Implementation === UdpDgramSocket)('what is sent by a handler that then throws leaves all the same', async () => {
-    const b = open({ family: 4, localAddress: '127.0.0.1' })
-    const a = open(
-      { family: 4 },
-      {
-        refused: () => {
-          a.socket.send(Buffer.from('later'), peerOf(b.socket))
-          throw new Error('of the handler')
+  if (Implementation === UdpBatchSocket)
+    test('what is sent by a handler that then throws leaves all the same', async () => {
+      const b = open({ family: 4, localAddress: '127.0.0.1' })
+      const a = open(
+        { family: 4 },
+        {
+          refused: () => {
+            a.socket.send(Buffer.from('later'), peerOf(b.socket))
+            throw new Error('of the handler')
+          },
         },
-      },
-    )
-    const { nextTick } = process
-    const thrown: unknown[] = []
-    const caught = vi.spyOn(process, 'nextTick').mockImplementation((fn, ...args) =>
-      nextTick(() => {
-        try {
-          fn(...args)
-        } catch (error) {
-          thrown.push(error)
-        }
-      }),
-    )
-    a.socket.send(Buffer.from('lost'), UdpPeer.parse('255.255.255.255', 9))
-    caught.mockRestore()
-    expect((await b.next()).payload.toString()).toBe('later')
-    expect([a.socket.queued, String(thrown)]).toEqual([0, 'Error: of the handler'])
-  })
+      )
+      const { nextTick } = process
+      const thrown: unknown[] = []
+      const caught = vi.spyOn(process, 'nextTick').mockImplementation((fn, ...args) =>
+        nextTick(() => {
+          try {
+            fn(...args)
+          } catch (error) {
+            thrown.push(error)
+          }
+        }),
+      )
+      a.socket.send(Buffer.from('lost'), UdpPeer.parse('255.255.255.255', 9))
+      caught.mockRestore()
+      expect((await b.next()).payload.toString()).toBe('later')
+      expect([a.socket.queued, String(thrown)]).toEqual([0, 'Error: of the handler'])
+    })
 
   test('its queue is bounded in bytes, and small datagrams are charged for what they cost', () => {
     const { socket } = open({ family: 4, maxQueued: 1000 })
