@@ -9,6 +9,8 @@ export type Bytes = Uint8Array<ArrayBuffer>
 
 /** What the upstream tells its pump. */
 export interface FarSink {
+  /** Of `most` bytes, those to read at once. */
+  readSize(most: number): number
   /**
    * Bytes [0, length), borrowed for the call if `owner` is null; else they may be kept with `owner.retain()`. The pump calls `pause` if it has
    * no room for more.

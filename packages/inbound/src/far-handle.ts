@@ -94,7 +94,7 @@ export class HandleEnd implements FarEnd, TcpSink {
       if (reads === MAX_READS) return handle.receiveLater()
       const chunk = this.isFast ? takeChunk() : null
       const bytes = chunk === null ? sharedBytes : chunk.bytes
-      const length = handle.receive(bytes, 0, CHUNK_BYTES)
+      const length = handle.receive(bytes, 0, this.sink.readSize(CHUNK_BYTES))
       if (length > 0) {
         this.isFast = length >= FAST
         this.sink.received(bytes, length, chunk)

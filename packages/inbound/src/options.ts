@@ -9,6 +9,7 @@ const LIMITS = [
   'rcvBuf',
   'sndBuf',
   'receiveBudget',
+  'sendBudget',
   'maxPending',
   'maxPendingPerSource',
   'pendingTimeout',

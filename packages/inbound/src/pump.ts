@@ -117,6 +117,10 @@ export class Pump implements ConnectionSink, FarSink {
 
   // ---- the upstream's side
 
+  readSize(most: number): number {
+    return this.tcp.fetchSize(most)
+  }
+
   received(bytes: Bytes, length: number, owner: Owner | null): void {
     if (this.done) return
     this.down += length

@@ -10,7 +10,7 @@ import type { Bytes } from './far-end.js'
 export const CHUNK_BYTES = 45 * 1448
 /** Chunks out at a time (16 MiB); beyond them everybody shares. */
 const MAX_CHUNKS = 256
-const KEEP_FREE = 32
+const KEEP_FREE = 64
 
 export class Chunk implements Owner {
   readonly bytes: Bytes = new Uint8Array(CHUNK_BYTES)

@@ -103,6 +103,7 @@ function fuzz(seed: number) {
   expect(stack.tcp.timeWait.size).toBe(0)
   expect(stack.udp.flows.size).toBe(0)
   expect(stack.tcp.receiveQueued).toBe(0)
+  expect(stack.tcp.senders).toBe(0)
   expect(stack.slabs.inUse).toBe(1)
   expect(stack.nextTimeout()).toBe(Infinity)
 

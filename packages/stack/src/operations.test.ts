@@ -142,6 +142,7 @@ function run(seed: number) {
     expect(stack.tcp.handshake.admission.undecided, 'undecided').toBe(0)
     expect(stack.tcp.handshake.admission.sources, 'sources').toBe(0)
     expect(stack.tcp.receiveQueued, 'receiveQueued').toBe(0)
+    expect(stack.tcp.senders, 'senders').toBe(0)
     expect(stack.slabs.inUse, 'slabs').toBe(1)
     expect(stack.nextTimeout(), 'deadlines').toBe(Infinity)
     const { rowsIn, accounted } = stack.stats

@@ -57,6 +57,8 @@ export interface StackOptions {
   prediction?: boolean
   /** Milliseconds of TIME-WAIT. */
   timeWait?: number
+  /** Bytes in all send queues: each connection may queue its share of it, 16 KiB at least, however long its path. */
+  sendBudget?: number
   /** Entries of the TIME-WAIT table; the oldest leaves first. */
   maxTimeWait?: number
   /** UDP flows (sources); the least recently used is closed for a new one. */
@@ -82,6 +84,7 @@ export const DEFAULTS = {
   rcvBuf: 4 << 20,
   sndBuf: 4 << 20,
   receiveBudget: 256 << 20,
+  sendBudget: 256 << 20,
   maxPending: 4096,
   maxPendingPerSource: 0,
   synCookies: 'auto',

@@ -4,12 +4,12 @@
 import { ByteQueue, type ByteRange } from '../memory/byte-queue.js'
 import type { Wakeable } from '../memory/deadline-heap.js'
 import type { Bytes, Millis, Owner } from '../memory/slab.js'
+import { BUFFER_AT_FIRST, fetchSize, sendLimit, took } from './buffers.js'
 import type { Congestion } from './congestion.js'
 import { Cubic } from './cubic.js'
 import { NewReno } from './newreno.js'
 import { Rack } from './rack.js'
 import type { Reassembly } from './reassembly.js'
-import { took } from './receiver.js'
 import { RttEstimator } from './rtt.js'
 import { Scoreboard } from './scoreboard.js'
 import type { Seq } from './seq.js'
@@ -17,13 +17,6 @@ import { CLOSE_WAIT, CLOSED, ESTABLISHED, FIN_WAIT_1, GONE_EVENT, LAST_ACK, OPEN
 import { NO_PROBE } from './tail-loss.js'
 import type { Tcp } from './tcp.js'
 import { schedule, wakeConnection } from './timers.js'
-
-/** Both buffers begin here: what Linux gives (tcp_rmem[1]); a connection that carries little never needs more. */
-const BUFFER_AT_FIRST = 128 * 1024
-
-/** Send buffer of a path without length, and what each millisecond of round trip adds: 100 MB/s. */
-const SHORT_PATH = 1 << 20
-const LONG_PATH = 100_000
 
 /** Why a pending connection is not accepted: what the application sees as errno. */
 export type RejectReason = 'refused' | 'host-unreachable' | 'net-unreachable' | 'prohibited' | 'drop'
@@ -269,6 +262,7 @@ export class TcpConnection implements Wakeable {
       owner?.release()
       return true // too late for data; the GONE event tells
     }
+    if (this.sndQueue.length === 0 && end > start) this.tcp.senders++
     if (owner) this.sndQueue.push(bytes, start, end, owner)
     else this.sndQueue.copy(bytes, start, end)
     this.tcp.output(this)
@@ -362,14 +356,14 @@ export class TcpConnection implements Wakeable {
     return this.sndLimit - this.sndQueue.length
   }
 
-  /**
-   * Bytes queued, unacknowledged ones included, from which on the application is to wait: twice the congestion window, which on a path without
-   * loss says nothing, and no more than the path's length explains: or what waits for its turn on a NIC makes every other connection wait.
-   */
+  /** Of `most` bytes, those worth fetching from elsewhere at once to `send` them: fewer only where all send queues together are long. */
+  fetchSize(most: number): number {
+    return fetchSize(this, most)
+  }
+
+  /** Bytes queued, unacknowledged ones included, from which on the application is to wait. */
   get sndLimit(): number {
-    const { minRtt } = this.rack
-    const long = SHORT_PATH + (minRtt < Infinity ? minRtt * LONG_PATH : 0)
-    return Math.min(this.tcp.options.sndBuf, Math.max(BUFFER_AT_FIRST, Math.floor(Math.min(2 * this.congestion.cwnd, long))))
+    return sendLimit(this)
   }
 
   /** TSval at a time: RFC 7323 §5.4: milliseconds, from a random offset per flow. */

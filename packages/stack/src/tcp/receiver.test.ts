@@ -177,6 +177,24 @@ describe('window', () => {
     expect(widths[0]).toBeGreaterThanOrEqual(128 * 1024)
     expect(widths.at(-1)).toBe(500_000)
   })
+  test('on a path without length it grows no further than 512 KiB, on a long one by 100 KB for each millisecond', () => {
+    const t = new Script().establish('mss 60000,wscale 7')
+    const c = t.connection
+    const grown = (minRtt: number): number => {
+      c.rack.minRtt = minRtt
+      for (let round = 0; round < 8; round++) {
+        t.advance(1)
+        c.tookBytes = 8 << 20
+        const seq = c.rcvNxt - c.irs + 1000 // in the script's numbers, where their SYN is 1000
+        t.recv(`A ${seq}:${seq + 1000} ack 1`)
+      }
+      t.drainSent()
+      return c.rcvSpace
+    }
+    expect(grown(0.05)).toBe(512 * 1024 + 5000)
+    expect(grown(10)).toBe(512 * 1024 + 1_000_000)
+    expect(grown(200)).toBe(4 << 20)
+  })
   test('it does not grow for one who does not read, nor for one who reads little', () => {
     const t = new Script({ read: false }).establish('mss 60000,wscale 2')
     t.recv('A 1001:51001 ack 1')

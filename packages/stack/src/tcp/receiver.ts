@@ -10,8 +10,6 @@ import { READABLE } from './states.js'
 
 /** Payloads from here on are kept by reference to their slab; smaller ones are copied, so that few bytes never pin 256 KiB. */
 const BY_REFERENCE = 4096
-/** A round trip for the buffer's sake is at least this: behind a NIC of ours it is a few turns of the event loop. */
-const ROUND_MIN = 1 // ms
 const DELAYED_ACK = 40 // ms. RFC 9293 §3.8.6.3: below 500; Linux TCP_DELACK_MIN.
 
 /** Takes what of the segment's text is new and in the window. The segment is acceptable already. */
@@ -105,18 +103,6 @@ function takeReassembled(c: TcpConnection): void {
   }
   c.tcp.receiveQueued -= held - reassembly.bytes
   if (reassembly.empty) c.reassembly = null
-}
-
-/**
- * The application took `n` bytes. If that was half a buffer within a round trip, the buffer is what holds the peer up: it becomes twice what was
- * taken (dynamic right-sizing, as Linux tcp_rcv_space_adjust). A buffer that is not read does not grow.
- */
-export function took(c: TcpConnection, n: number, now: Millis): void {
-  c.tookBytes += n
-  if (now - c.roundAt < Math.max(c.rtt.srtt, ROUND_MIN)) return
-  if (2 * c.tookBytes >= c.rcvSpace) c.rcvSpace = Math.max(c.rcvSpace, Math.min(4 * c.tookBytes, 2 * c.rcvSpace, c.tcp.options.rcvBuf))
-  c.tookBytes = 0
-  c.roundAt = now
 }
 
 /** The largest window the field can tell: 64 KiB if scaling was not agreed on. */

@@ -60,7 +60,10 @@ export function takeAck(c: TcpConnection, seg: Segment, plain: boolean, now: Mil
 function advance(c: TcpConnection, ack: number, now: Millis): void {
   const data = Math.min(seqDiff(ack, c.sndUna), c.sndQueue.length) // the rest is our FIN
   c.scoreboard.acknowledged(ack, delivery)
-  if (data > 0) c.sndQueue.discard(data)
+  if (data > 0) {
+    c.sndQueue.discard(data)
+    if (c.sndQueue.length === 0) c.tcp.senders--
+  }
   c.sndUna = ack
   c.retries = 0
   c.excused = false

@@ -186,3 +186,31 @@ test('the send buffer grows with the congestion window, but on a path without le
   c.rack.minRtt = 200
   expect(c.sndLimit).toBe(4 << 20)
 })
+
+test('connections that send at the same time share 2 MiB of send buffers, no less than 256 KiB each; one that has sent all counts no more', () => {
+  const t = new Script().establish('mss 1000')
+  const c = t.connection
+  c.congestion.cwnd = 1 << 29
+  t.write(3000)
+  expect(c.tcp.senders).toBe(1)
+  t.write(2000)
+  expect(c.tcp.senders).toBe(1)
+  c.tcp.senders += 3
+  expect(c.sndLimit).toBe((2 << 20) / 4)
+  c.tcp.senders += 96
+  expect(c.sndLimit).toBe(256 * 1024)
+  c.tcp.senders = 20_000 // stalled ones: 256 MiB are the bound of all
+  expect(c.sndLimit).toBe(16 * 1024)
+  expect(c.fetchSize(65_536)).toBe(16 * 1024 - 5000)
+  c.tcp.senders = 4096
+  expect(c.sndLimit).toBe(64 * 1024)
+  c.tcp.senders = 1
+  expect(c.fetchSize(65_536)).toBe(65_536)
+  t.recv('A 1001:1001 ack 3001')
+  expect(c.tcp.senders).toBe(1)
+  t.recv('A 1001:1001 ack 5001')
+  expect(c.tcp.senders).toBe(0)
+  t.write(1000)
+  t.recv('R 1001:1001')
+  expect(c.tcp.senders).toBe(0)
+})

@@ -62,6 +62,8 @@ export class Tcp {
   stalled = false
   /** Bytes in all receive queues and reassembly lists. */
   receiveQueued = 0
+  /** Connections with something in their send queue. */
+  senders = 0
   /** Set by the handshake: the old connection made way, the SYN counts as a new one. */
   again = false
 
@@ -365,6 +367,7 @@ export class Tcp {
     c.lifeAt = Infinity
     c.ackNow = false
     this.heap.remove(c)
+    if (c.sndQueue.length > 0) this.senders--
     c.sndQueue.clear()
     c.scoreboard.begin(c.sndUna)
     if (c.reassembly !== null) {

@@ -235,6 +235,7 @@ function checkAtRest({ stack }: Endpoint): void {
   const held = {
     slabs: stack.slabs.inUse - 1,
     receiveQueued: stack.tcp.receiveQueued,
+    senders: stack.tcp.senders,
     flows: stack.tcp.flows.size,
     pending: stack.tcp.handshake.pending,
     'rows in': rowsIn - accounted,
