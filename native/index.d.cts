@@ -161,8 +161,9 @@ export interface UdpRequest {
 
 /**
  * A UDP socket in batches. A table is 8 words – status, errno, rows refused – and 14 columns of `capacity`: start, length, segment, the
- * four words of the address, port, errno of the row, hop limit, and the four words of who wrote a report; see packages/device/src/datagram-batch.ts. Throws TypeError (ERR_TUN_BUFFER) for a
- * detached or too small array, never for what the network did.
+ * four words of the address, port, errno of the row, hop limit, and the four words of who wrote a report; see
+ * packages/device/src/datagram-batch.ts. Throws TypeError (ERR_TUN_BUFFER) for a detached or too small array, never for what the
+ * network did.
  */
 export interface Udp {
   /** Row i lies at i × stride and is cut off after `stride` bytes. Fewer rows than `capacity` (64 at most): there are no more. */
@@ -170,8 +171,8 @@ export interface Udp {
   /** Rows [first, count), whose bytes are copied; answers how many are done, refused ones included. BLOCKED: wait for writable. */
   send(slab: Uint8Array, table: Int32Array, capacity: number, first: number, count: number): number
   /**
-   * ICMP errors: a row each, with destination, errno, hops << 16 | type << 8 | code as segment, the MTU as hop limit, who said so, and, at i × stride, what
-   * is quoted of the payload.
+   * ICMP errors: a row each, with destination, errno, hops << 16 | type << 8 | code as segment, the MTU as hop limit, who said so, and,
+   * at i × stride, what is quoted of the payload.
    */
   reports(slab: Uint8Array, stride: number, table: Int32Array, capacity: number): number
   /** Readable 1, writable 2, reports are waiting 8 (told without being asked for); level triggered; 0 stops. */
@@ -196,7 +197,8 @@ export function hasUdp(): boolean
  */
 export interface TcpSockets {
   /**
-   * Begins to connect; the slot. TCP_NODELAY is set. Throws NativeError: `syscall` socket, bind or connect (`detail` device, mark, setsockopt).
+   * Begins to connect; the slot. TCP_NODELAY is set. Throws NativeError: `syscall` socket, bind, epoll_ctl or connect (`detail` device,
+   * mark, setsockopt or connect).
    */
   open(family: 4 | 6, address: string, port: number, localAddress?: string, device?: string, mark?: number): number
   /** What became of it: 0, or why it failed. To be asked at the first event. */
@@ -208,7 +210,10 @@ export interface TcpSockets {
   shutdown(slot: number): number
   /** With `reset` a RST is sent, and nothing that is queued. The slot is given to another socket behind the next wait() at the earliest. */
   closeSocket(slot: number, reset: boolean): number
-  /** Pairs of slot and events: readable 1, writable 2, failed 4, the peer has ended or reset 8 (both with the others). Answers how many; at most 256. */
+  /**
+   * Pairs of slot and events: readable 1, writable 2, failed 4, the peer has ended or reset 8 (both with the others). Answers how many;
+   * at most 256.
+   */
   wait(events: Int32Array): number
   /** SO_KEEPALIVE after so many seconds; 0: off. */
   keepAlive(slot: number, seconds: number): number
@@ -258,9 +263,9 @@ export interface PingRequest {
 }
 
 /**
- * A socket for pings. A result is 13 words: bytes, sequence number, hop limit (of a report: MTU), the four words of who answered (of a report:
- * who was asked), hops << 16 | type << 8 | code, errno, and the four words of who reported; see packages/device/src/ping-socket.ts. Throws TypeError
- * (ERR_TUN_BUFFER) for a detached or too small array, never for what the network did.
+ * A socket for pings. A result is 13 words: bytes, sequence number, hop limit (of a report: MTU), the four words of who answered (of a
+ * report: who was asked), hops << 16 | type << 8 | code, errno, and the four words of who reported; see packages/device/src/ping-socket.ts.
+ * Throws TypeError (ERR_TUN_BUFFER) for a detached or too small array, never for what the network did.
  */
 export interface Ping {
   /** It is a raw socket: this user's group is not in net.ipv4.ping_group_range, but it may open one. */

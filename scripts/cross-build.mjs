@@ -88,8 +88,8 @@ export function build(/** @type {string[]} */ zig, /** @type {string} */ name, /
 }
 
 /**
- * What MSVC calls node.lib: the functions of node.exe. The addon then loads into a program of that name only – not into Electron or a renamed
- * node, which the delay-load hook of node-gyp allows and this linker does not have.
+ * What MSVC calls node.lib: the functions of node.exe. The addon then loads into a program of that name only – not into Electron or a
+ * renamed node, which the delay-load hook of node-gyp allows and this linker does not have.
  */
 function importLibrary(/** @type {(args: string[]) => unknown} */ run, /** @type {string} */ machine, /** @type {string} */ directory) {
   const scratch = mkdtempSync(join(directory, '.node-'))

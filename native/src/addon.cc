@@ -14,13 +14,14 @@
 #include "descriptors.h"
 #include "glue.h"
 #include "isolate_object.h"
-#include "tcp_object.h"
 #include "netlink_object.h"
 #include "observe_object.h"
 #include "ping_object.h"
+#include "tcp_object.h"
 #include "tun.h"
 #include "tun_watcher.h"
 #include "udp_object.h"
+#include "watched.h"
 
 namespace tun {
 
@@ -29,8 +30,8 @@ class TunObject final : public Napi::ObjectWrap<TunObject> {
   static Napi::Function define(Napi::Env env) {
     return DefineClass(env, "Tun",
                        {InstanceAccessor<&TunObject::getMtu>("mtu"), InstanceAccessor<&TunObject::getIsUp>("isUp"),
-                        InstanceAccessor<&TunObject::getFd>("fd"),
-                        rawMethod<TunObject>("read", read), rawMethod<TunObject>("write", write), InstanceMethod<&TunObject::watch>("watch"),
+                        InstanceAccessor<&TunObject::getFd>("fd"), rawMethod<TunObject>("read", read),
+                        rawMethod<TunObject>("write", write), InstanceMethod<&TunObject::watch>("watch"),
                         InstanceMethod<&TunObject::ref>("ref"), InstanceMethod<&TunObject::unref>("unref"),
                         InstanceMethod<&TunObject::handedOver>("handedOver"), InstanceMethod<&TunObject::closeMethod>("close")});
   }
@@ -70,7 +71,7 @@ class TunObject final : public Napi::ObjectWrap<TunObject> {
     Batch batch(reinterpret_cast<int32_t*>(table.data), capacity, 0);
     if (count > capacity) return throwArgument(env, "count is beyond capacity");
     const size_t rows = object->tun->read(slab.data, slab.length, used, batch, count) - count;
-    if (object->tun->ended) object->stopWatching();
+    if (object->tun->ended) object->watched.stop();
     return answerCount(env, rows);
   }
 
@@ -129,49 +130,25 @@ class TunObject final : public Napi::ObjectWrap<TunObject> {
     return wrong == nullptr ? answerCount(env, done) : throwArgument(env, wrong);
   }
 
-  // watch(events, callback?): readable 1, writable 2; 0 stops
   void watch(const Napi::CallbackInfo& info) {
-    const Napi::Env env = info.Env();
-    int events = -1;
-    if (!getInteger(info[0], events) || events < 0 || events > 3) throw Napi::TypeError::New(env, "watch(events: 0 to 3, callback)");
-    if (events == 0 || tun->ended || !tun->isOpen()) return stopWatching();
-    if (!info[1].IsFunction()) throw Napi::TypeError::New(env, "watch(events: 0 to 3, callback)");
-    int error = 0;
-    if (watcher == nullptr) {
-      watcher = watchTun(env, *tun, [this] { closeAll(); }, error);
-      if (watcher == nullptr) throw systemError(env, {error < 0 ? -error : ENOMEM, "poll", "poll"});
-      watcher->setReferenced(referenced);
-    }
-    error = watcher->watch(events, info.This(), info[1]);
-    if (error < 0) throw systemError(env, {-error, "poll", "poll"});
+    watched.watch(info, tun->isOpen() && !tun->ended, watchedPart(*tun), [this] { closeAll(); });
   }
 
-  void ref(const Napi::CallbackInfo&) { setReferenced(true); }
-  void unref(const Napi::CallbackInfo&) { setReferenced(false); }
+  void ref(const Napi::CallbackInfo&) { watched.setReferenced(true); }
+  void unref(const Napi::CallbackInfo&) { watched.setReferenced(false); }
   void handedOver(const Napi::CallbackInfo&) { tun->handedOver = true; }
   void closeMethod(const Napi::CallbackInfo&) { closeAll(); }
   Napi::Value getFd(const Napi::CallbackInfo& info) { return Napi::Number::New(info.Env(), tun->descriptor()); }
   Napi::Value getMtu(const Napi::CallbackInfo& info) { return Napi::Number::New(info.Env(), tun->mtu()); }
   Napi::Value getIsUp(const Napi::CallbackInfo& info) { return Napi::Boolean::New(info.Env(), tun->isUp()); }
 
-  void setReferenced(bool value) {
-    referenced = value;
-    if (watcher != nullptr) watcher->setReferenced(value);
-  }
-
-  void stopWatching() {
-    if (watcher != nullptr) watcher->stop();
-  }
-
   void closeAll() {
-    if (watcher != nullptr) watcher->close();  // before the descriptor, libuv's rule
-    watcher = nullptr;
+    watched.close();
     if (tun) tun->close();
   }
 
   std::unique_ptr<Tun> tun;
-  TunWatcher* watcher = nullptr;
-  bool referenced = true;
+  Watched<TunWatcher> watched;
   std::vector<Span> pieces;
   std::vector<napi_value> elements;
 

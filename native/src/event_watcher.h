@@ -17,7 +17,7 @@ namespace tun {
 class EventWatcher {
  public:
   /** nullptr if there is no memory. `onTeardown`: the environment ends; close now. */
-  static EventWatcher* create(napi_env env, PacketRing& ring, std::function<void()> onTeardown, int& error) {
+  static EventWatcher* create(napi_env env, PacketRing* ring, std::function<void()> onTeardown, int& error) {
     uv_loop_s* loop = nullptr;
     if (napi_get_uv_event_loop(env, &loop) != napi_ok) return nullptr;
     auto* async = static_cast<uv_async_s*>(std::calloc(1, uv_handle_size(UV_ASYNC_HANDLE)));
@@ -29,7 +29,7 @@ class EventWatcher {
       return nullptr;
     }
     uv_timer_init(loop, timer);
-    auto* watcher = new EventWatcher(env, ring, async, timer, std::move(onTeardown));
+    auto* watcher = new EventWatcher(env, *ring, async, timer, std::move(onTeardown));
     uv_handle_set_data(base(async), watcher);
     uv_handle_set_data(base(timer), watcher);
     watcher->applyReference();

@@ -51,11 +51,6 @@ struct Report {
   const char* detail;
 };
 
-bool fail(Failure& failure, const char* syscall, const char* detail) {
-  failure = {errno, syscall, detail};
-  return false;
-}
-
 [[noreturn]] void giveUp(int channel, const char* syscall, const char* detail) {
   const Report report{errno, syscall, detail};
   // Without a descriptor: that is how the parent tells it from success.

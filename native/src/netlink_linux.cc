@@ -10,15 +10,6 @@
 
 namespace tun {
 
-namespace {
-
-bool fail(Failure& failure, const char* syscall) {
-  failure = {errno, syscall, ""};
-  return false;
-}
-
-}  // namespace
-
 std::unique_ptr<Netlink> Netlink::open(uint32_t groups, int nic, Failure& failure) {
   auto netlink = std::make_unique<Netlink>();
   const int type = SOCK_RAW | SOCK_CLOEXEC | SOCK_NONBLOCK;

@@ -9,6 +9,7 @@
 
 #ifdef __linux__
 #include "netlink.h"
+#include "watched.h"
 #include "watcher.h"
 #endif
 
@@ -66,40 +67,22 @@ class NetlinkObject final : public Napi::ObjectWrap<NetlinkObject> {
 
   // watch(callback | null): called while something waits
   void watch(const Napi::CallbackInfo& info) {
-    const Napi::Env env = info.Env();
-    if (!info[0].IsFunction() && !info[0].IsNull()) throw Napi::TypeError::New(env, "watch(callback | null)");
-    if (info[0].IsNull() || netlink->fd < 0) {
-      if (watcher != nullptr) watcher->stop();
-      return;
-    }
-    int error = 0;
-    if (watcher == nullptr) {
-      watcher = Watcher::create(env, netlink->fd, [this] { closeAll(); }, error);
-      if (watcher == nullptr) throw systemError(env, {error < 0 ? -error : ENOMEM, "poll", "poll"});
-      watcher->setReferenced(referenced);
-    }
-    error = watcher->watch(UV_POLL_READABLE, info.This(), info[0]);
-    if (error < 0) throw systemError(env, {-error, "poll", "poll"});
+    if (!info[0].IsFunction() && !info[0].IsNull()) throw Napi::TypeError::New(info.Env(), "watch(callback | null)");
+    if (info[0].IsNull() || netlink->fd < 0) return watched.stop();
+    watched.start(info, UV_POLL_READABLE, info[0], netlink->fd, [this] { closeAll(); });
   }
 
-  void ref(const Napi::CallbackInfo&) { setReferenced(true); }
-  void unref(const Napi::CallbackInfo&) { setReferenced(false); }
+  void ref(const Napi::CallbackInfo&) { watched.setReferenced(true); }
+  void unref(const Napi::CallbackInfo&) { watched.setReferenced(false); }
   void closeMethod(const Napi::CallbackInfo&) { closeAll(); }
 
-  void setReferenced(bool value) {
-    referenced = value;
-    if (watcher != nullptr) watcher->setReferenced(value);
-  }
-
   void closeAll() {
-    if (watcher != nullptr) watcher->close();  // before the descriptor, libuv's rule
-    watcher = nullptr;
+    watched.close();
     if (netlink) netlink->close();
   }
 
   std::unique_ptr<Netlink> netlink;
-  Watcher* watcher = nullptr;
-  bool referenced = true;
+  Watched<Watcher> watched;
 };
 
 inline void exportNetlink(Napi::Env env, Napi::Object exports) { exports.Set("Netlink", NetlinkObject::define(env)); }

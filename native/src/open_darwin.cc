@@ -12,7 +12,6 @@
 #include <sys/kern_control.h>
 #include <sys/socket.h>
 #include <sys/stat.h>
-#include <sys/un.h>
 #include <unistd.h>
 #if __has_include(<sys/sys_domain.h>)
 #include <sys/sys_domain.h>
@@ -37,7 +36,6 @@ static_assert(AF_INET == DARWIN_INET && AF_INET6 == DARWIN_INET6, "utun.h number
 
 namespace {
 
-constexpr int DEFAULT_MTU = 1500;
 /** What may wait in the socket; without, one packet a wake-up. The rows of a turn's reading (docs/architecture.md, Bounds). */
 constexpr unsigned PENDING_PACKETS = 512;
 
@@ -60,23 +58,6 @@ constexpr unsigned long ADD_ADDRESS6 = _IOW('i', 26, AliasRequest6);  // SIOCAIF
 static_assert(ADD_ADDRESS6 == 0x8080691a, "SIOCAIFADDR_IN6");
 constexpr int IN6_NODAD = 0x0020, IN6_SECURED = 0x0400;
 constexpr uint32_t FOR_EVER = 0xffffffff;
-
-bool fail(Failure& failure, const char* syscall, const char* detail = "") {
-  failure = {errno, syscall, detail};
-  return false;
-}
-
-void copyName(char (&to)[IFNAMSIZ], const std::string& name) {
-  memset(to, 0, IFNAMSIZ);
-  memcpy(to, name.data(), name.size() < IFNAMSIZ ? name.size() : IFNAMSIZ - 1);
-}
-
-bool setNonBlocking(int fd, bool& wasBlocking) {
-  const int flags = fcntl(fd, F_GETFL);
-  if (flags < 0) return false;
-  wasBlocking = !(flags & O_NONBLOCK);
-  return !wasBlocking || fcntl(fd, F_SETFL, flags | O_NONBLOCK) == 0;
-}
 
 bool nameOfUtun(int fd, std::string& name) {
   char text[IFNAMSIZ] = {};
@@ -125,56 +106,34 @@ bool DarwinTun::openNext(const OpenRequest& request, Failure& failure) {
 bool DarwinTun::openDescriptor(const OpenRequest& request, Failure& failure) {
   struct stat status;
   if (fstat(request.fd, &status) < 0) return fail(failure, "fstat");
-  fd = request.fd;
-  closesDescriptor = false;  // not before all went well: a failed open leaves the caller's descriptor alone
+  lend(request.fd);
   if (!S_ISSOCK(status.st_mode)) {
     errno = ENOTSOCK;
-    const char* kind = S_ISREG(status.st_mode)    ? "file"
-                       : S_ISFIFO(status.st_mode) ? "pipe"
-                       : S_ISDIR(status.st_mode)  ? "directory"
-                                                  : "other-device";
-    return fail(failure, "getsockopt", kind);
+    return fail(failure, "getsockopt", kindOfFile(status.st_mode));
   }
-  if (!nameOfUtun(fd, name) && !describeSocket(failure)) return false;
-  if (request.ownership == Ownership::DUP) {
-    const int copy = fcntl(request.fd, F_DUPFD_CLOEXEC, 0);
-    if (copy < 0) return fail(failure, "fcntl");
-    fd = copy;
-    closesDescriptor = true;
-  }
-  if (!prepare(request, failure) || !configure(request, failure)) return false;
-  if (request.ownership == Ownership::TAKE) {
-    closesDescriptor = true;
-    fcntl(fd, F_SETFD, FD_CLOEXEC);
-  }
+  if (!nameOfUtun(fd, name) && !openSocket(failure)) return false;
+  if (!duplicate(request, failure) || !prepare(request, failure) || !configure(request, failure)) return false;
+  keep(request);
   return true;
 }
 
-/** One IP packet a datagram; macOS has no AF_UNIX sockets of SOCK_SEQPACKET. */
-bool DarwinTun::describeSocket(Failure& failure) {
-  sockaddr_storage address{};
-  socklen_t length = sizeof address;
-  if (getsockname(fd, reinterpret_cast<sockaddr*>(&address), &length) < 0) return fail(failure, "getsockname", "other-socket");
-  int type = 0;
-  length = sizeof type;
-  if (getsockopt(fd, SOL_SOCKET, SO_TYPE, &type, &length) < 0) return fail(failure, "getsockopt", "other-socket");
-  errno = EINVAL;
-  if (address.ss_family != AF_UNIX) return fail(failure, "getsockname", "other-socket");
-  if (type != SOCK_DGRAM) return fail(failure, "getsockopt", "stream-socket");
-  length = sizeof address;
-  if (getpeername(fd, reinterpret_cast<sockaddr*>(&address), &length) < 0) return fail(failure, "getpeername", "unconnected-socket");
+/** One IP packet a datagram. */
+bool DarwinTun::openSocket(Failure& failure) {
+  int family = 0, type = 0;
+  if (!describeSocket(fd, family, type, failure) || !requirePacketSocket(fd, family, type, failure)) return false;
   socket = true;
   name = "fd" + std::to_string(fd);
   return true;
 }
 
 bool DarwinTun::prepare(const OpenRequest& request, Failure& failure) {
-  if (!setNonBlocking(fd, restoresBlocking)) return fail(failure, "fcntl");
+  if (!makeNonBlocking(failure)) return false;
   configuredMtu = request.mtu > 0 ? request.mtu : DEFAULT_MTU;
   const int on = 1;
   setsockopt(fd, SOL_SOCKET, SO_NOSIGPIPE, &on, sizeof on);
   if (socket) return true;
-  setsockopt(fd, SYSPROTO_CONTROL, UTUN_OPT_MAX_PENDING_PACKETS, &PENDING_PACKETS, sizeof PENDING_PACKETS);  // unknown before 10.15: as it was
+  // Unknown before 10.15: then it stays as it was.
+  setsockopt(fd, SYSPROTO_CONTROL, UTUN_OPT_MAX_PENDING_PACKETS, &PENDING_PACKETS, sizeof PENDING_PACKETS);
   control = ::socket(AF_INET, SOCK_DGRAM, 0);
   if (control < 0) return fail(failure, "socket");
   fcntl(control, F_SETFD, FD_CLOEXEC);
@@ -254,26 +213,6 @@ bool DarwinTun::isUp() {
   ifreq request{};
   copyName(request.ifr_name, name);
   return ioctl(control, SIOCGIFFLAGS, &request) == 0 && (request.ifr_flags & IFF_UP);
-}
-
-void DarwinTun::close() {
-  if (fd < 0) return;
-  if (restoresBlocking) {
-    const int flags = fcntl(fd, F_GETFL);
-    if (flags >= 0) fcntl(fd, F_SETFL, flags & ~O_NONBLOCK);
-  }
-  if (closesDescriptor) ::close(fd);
-  if (control >= 0) ::close(control);
-  fd = -1;
-  control = -1;
-}
-
-bool makeSocketPair(const std::string& type, int ends[2], Failure& failure) {
-  const int kind = type == "dgram" ? SOCK_DGRAM : type == "seqpacket" ? SOCK_SEQPACKET : SOCK_STREAM;
-  if (socketpair(AF_UNIX, kind, 0, ends) < 0) return fail(failure, "socketpair");
-  fcntl(ends[0], F_SETFD, FD_CLOEXEC);
-  fcntl(ends[1], F_SETFD, FD_CLOEXEC);
-  return true;
 }
 
 }  // namespace tun

@@ -13,7 +13,6 @@
 #include <sys/ioctl.h>
 #include <sys/socket.h>
 #include <sys/stat.h>
-#include <sys/un.h>
 #include <unistd.h>
 
 #include <system_error>
@@ -34,18 +33,6 @@ namespace {
 constexpr unsigned USO4 = 0x20, USO6 = 0x40;
 constexpr unsigned OFFLOADS[] = {TUN_F_CSUM | TUN_F_TSO4 | TUN_F_TSO6 | USO4 | USO6, TUN_F_CSUM | TUN_F_TSO4 | TUN_F_TSO6, TUN_F_CSUM, 0};
 
-constexpr int DEFAULT_MTU = 1500;
-
-bool fail(Failure& failure, const char* syscall, const char* detail = "") {
-  failure = {errno, syscall, detail};
-  return false;
-}
-
-void copyName(char (&to)[IFNAMSIZ], const std::string& name) {
-  memset(to, 0, IFNAMSIZ);
-  memcpy(to, name.data(), name.size() < IFNAMSIZ ? name.size() : IFNAMSIZ - 1);
-}
-
 /** What a NIC of this name is: "" none, "tun", "tap" or "other". */
 const char* kindOfNic(const std::string& name) {
   const int probe = ::socket(AF_INET, SOCK_DGRAM | SOCK_CLOEXEC, 0);
@@ -64,13 +51,6 @@ const char* kindOfNic(const std::string& name) {
   }
   ::close(probe);
   return kind;
-}
-
-bool setNonBlocking(int fd, bool& wasBlocking) {
-  const int flags = fcntl(fd, F_GETFL);
-  if (flags < 0) return false;
-  wasBlocking = !(flags & O_NONBLOCK);
-  return !wasBlocking || fcntl(fd, F_SETFL, flags | O_NONBLOCK) == 0;
 }
 
 /** A socket in the network namespace `ns`, made by a thread which goes there and ends. */
@@ -142,8 +122,7 @@ bool LinuxTun::openName(const OpenRequest& request, Failure& failure) {
   negotiateOffload(vnet);
   vnetLength = vnet ? VNET_HEADER : 0;
 
-  bool wasBlocking;
-  if (!setNonBlocking(fd, wasBlocking)) return fail(failure, "fcntl");
+  if (!makeNonBlocking(failure)) return false;
   openControl(false);
   return configure(request, failure);
 }
@@ -176,34 +155,19 @@ void LinuxTun::negotiateOffload(bool wanted) {
 bool LinuxTun::openDescriptor(const OpenRequest& request, Failure& failure) {
   struct stat status;
   if (fstat(request.fd, &status) < 0) return fail(failure, "fstat");
-  fd = request.fd;
-  closesDescriptor = false;  // not before all went well: a failed open leaves the caller's descriptor alone
-  if (!(S_ISSOCK(status.st_mode) ? describeSocket(failure) : describeDescriptor(failure))) {
-    if (failure.detail[0] == 0) {
-      failure.detail = S_ISREG(status.st_mode)    ? "file"
-                       : S_ISFIFO(status.st_mode) ? "pipe"
-                       : S_ISDIR(status.st_mode)  ? "directory"
-                                                  : "other-device";
-    }
+  lend(request.fd);
+  if (!(S_ISSOCK(status.st_mode) ? openSocket(failure) : describeDescriptor(failure))) {
+    if (failure.detail[0] == 0) failure.detail = kindOfFile(status.st_mode);
     return false;
   }
-  if (request.ownership == Ownership::DUP) {
-    const int copy = fcntl(request.fd, F_DUPFD_CLOEXEC, 0);
-    if (copy < 0) return fail(failure, "fcntl");
-    fd = copy;
-    closesDescriptor = true;
-  }
-  if (!setNonBlocking(fd, restoresBlocking)) return fail(failure, "fcntl");
+  if (!duplicate(request, failure) || !makeNonBlocking(failure)) return false;
   if (!socket) {
     negotiateOffload(inheritedVnet && request.offload);
     offload.vnet = inheritedVnet;
     openControl(true);
   }
   if (!configure(request, failure)) return false;
-  if (request.ownership == Ownership::TAKE) {
-    closesDescriptor = true;
-    fcntl(fd, F_SETFD, FD_CLOEXEC);
-  }
+  keep(request);
   return true;
 }
 
@@ -229,23 +193,11 @@ bool LinuxTun::describeDescriptor(Failure& failure) {
   return true;
 }
 
-bool LinuxTun::describeSocket(Failure& failure) {
-  sockaddr_storage address{};
-  socklen_t length = sizeof address;
-  if (getsockname(fd, reinterpret_cast<sockaddr*>(&address), &length) < 0) return fail(failure, "getsockname", "other-socket");
-  int type = 0;
-  length = sizeof type;
-  if (getsockopt(fd, SOL_SOCKET, SO_TYPE, &type, &length) < 0) return fail(failure, "getsockopt", "other-socket");
-  errno = EINVAL;
-  if (address.ss_family == AF_PACKET && type == SOCK_DGRAM) {  // openPacketSocket(): it is only read from
-    socket = true;
-    name = "fd" + std::to_string(fd);
-    return true;
-  }
-  if (address.ss_family != AF_UNIX) return fail(failure, "getsockname", "other-socket");
-  if (type != SOCK_DGRAM && type != SOCK_SEQPACKET) return fail(failure, "getsockopt", "stream-socket");
-  length = sizeof address;
-  if (getpeername(fd, reinterpret_cast<sockaddr*>(&address), &length) < 0) return fail(failure, "getpeername", "unconnected-socket");
+bool LinuxTun::openSocket(Failure& failure) {
+  int family = 0, type = 0;
+  if (!describeSocket(fd, family, type, failure)) return false;
+  const bool observer = family == AF_PACKET && type == SOCK_DGRAM;  // openPacketSocket(): it is only read from
+  if (!observer && !requirePacketSocket(fd, family, type, failure)) return false;
   socket = true;
   name = "fd" + std::to_string(fd);
   return true;
@@ -313,20 +265,7 @@ void LinuxTun::close() {
     int size = static_cast<int>(VNET_HEADER);
     if (!inheritedVnet) ioctl(fd, TUNSETVNETHDRSZ, &size);
   }
-  if (restoresBlocking && !handedOver) {
-    const int flags = fcntl(fd, F_GETFL);
-    if (flags >= 0) fcntl(fd, F_SETFL, flags & ~O_NONBLOCK);
-  }
-  if (closesDescriptor) ::close(fd);
-  if (control >= 0) ::close(control);
-  fd = -1;
-  control = -1;
-}
-
-bool makeSocketPair(const std::string& type, int ends[2], Failure& failure) {
-  const int kind = type == "dgram" ? SOCK_DGRAM : type == "seqpacket" ? SOCK_SEQPACKET : SOCK_STREAM;
-  if (socketpair(AF_UNIX, kind | SOCK_CLOEXEC, 0, ends) < 0) return fail(failure, "socketpair");
-  return true;
+  closeDescriptors();
 }
 
 }  // namespace tun

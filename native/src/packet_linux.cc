@@ -20,9 +20,9 @@ namespace {
 
 constexpr int QUEUE = 16 << 20;  // bytes: a second of a busy NIC
 
-int fail(Failure& failure, const char* syscall, int socket = -1) {
-  failure = {errno, syscall, ""};
-  if (socket >= 0) ::close(socket);
+int failAndClose(int socket, Failure& failure, const char* syscall) {
+  fail(failure, syscall);
+  ::close(socket);
   return -1;
 }
 
@@ -31,9 +31,9 @@ int fail(Failure& failure, const char* syscall, int socket = -1) {
 int openPacketSocket(const std::string& nic, Failure& failure) {
   // Protocol 0: nothing is received before it is bound to the NIC.
   const int made = ::socket(AF_PACKET, SOCK_DGRAM | SOCK_CLOEXEC | SOCK_NONBLOCK, 0);
-  if (made < 0) return fail(failure, "socket");
+  if (made < 0) return fail(failure, "socket"), -1;
   const unsigned index = if_nametoindex(nic.c_str());
-  if (index == 0) return fail(failure, "if_nametoindex", made);
+  if (index == 0) return failAndClose(made, failure, "if_nametoindex");
   if (setsockopt(made, SOL_SOCKET, SO_RCVBUFFORCE, &QUEUE, sizeof QUEUE) < 0) {
     setsockopt(made, SOL_SOCKET, SO_RCVBUF, &QUEUE, sizeof QUEUE);  // as much as is allowed
   }
@@ -44,17 +44,14 @@ int openPacketSocket(const std::string& nic, Failure& failure) {
   address.sll_family = AF_PACKET;
   address.sll_protocol = htons(ETH_P_ALL);
   address.sll_ifindex = static_cast<int>(index);
-  if (bind(made, reinterpret_cast<sockaddr*>(&address), sizeof address) < 0) return fail(failure, "bind", made);
+  if (bind(made, reinterpret_cast<sockaddr*>(&address), sizeof address) < 0) return failAndClose(made, failure, "bind");
   return made;
 }
 
 bool packetDrops(int socket, unsigned& drops, Failure& failure) {
   tpacket_stats statistics{};
   socklen_t length = sizeof statistics;
-  if (getsockopt(socket, SOL_PACKET, PACKET_STATISTICS, &statistics, &length) < 0) {
-    failure = {errno, "getsockopt", ""};
-    return false;
-  }
+  if (getsockopt(socket, SOL_PACKET, PACKET_STATISTICS, &statistics, &length) < 0) return fail(failure, "getsockopt");
   drops = statistics.tp_drops;
   return true;
 }

@@ -1,4 +1,5 @@
-// Owns: a socket that sends ICMP echo requests and gets their answers, and what the path said of them. Addresses are four words as in udp.h.
+// Owns: a socket that sends ICMP echo requests and gets their answers, and what the path said of them. Addresses are four words as in
+// udp.h.
 
 #pragma once
 

@@ -56,7 +56,7 @@ std::unique_ptr<Ping> Ping::open(const PingRequest& request, Failure& failure) {
   }
   if (ping->fd < 0) return fail(failure, "socket", "ping"), nullptr;
   const int fd = ping->fd;
-  if (!configure(fd, v6, request.device, request.mark, failure)) return nullptr;
+  if (!wantReports(fd, v6, failure) || !routeBy(fd, request.device, request.mark, failure)) return nullptr;
   if (!wantHops(fd, v6)) return fail(failure, "setsockopt", "ttl"), nullptr;
   if (ping->raw) {
     if (!filterReplies(fd, v6)) return fail(failure, "setsockopt", "filter"), nullptr;

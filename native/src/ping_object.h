@@ -10,6 +10,7 @@
 #ifdef __linux__
 #include "ping.h"
 #include "watched.h"
+#include "watcher.h"
 #endif
 
 namespace tun {
@@ -92,8 +93,9 @@ class PingObject final : public Napi::ObjectWrap<PingObject> {
 
   Napi::Value getRaw(const Napi::CallbackInfo& info) { return Napi::Boolean::New(info.Env(), ping->raw); }
 
+  // reports are told without being asked for
   void watch(const Napi::CallbackInfo& info) {
-    watched.watch(info, ping->fd, [this] { closeAll(); });
+    watched.watch(info, ping->fd >= 0, ping->fd, [this] { closeAll(); }, UV_POLL_PRIORITIZED);
   }
 
   void ref(const Napi::CallbackInfo&) { watched.setReferenced(true); }
@@ -101,12 +103,12 @@ class PingObject final : public Napi::ObjectWrap<PingObject> {
   void closeMethod(const Napi::CallbackInfo&) { closeAll(); }
 
   void closeAll() {
-    watched.close();  // before the descriptor, libuv's rule
+    watched.close();
     if (ping) ping->close();
   }
 
   std::unique_ptr<Ping> ping;
-  Watched watched;
+  Watched<Watcher> watched;
 };
 
 inline void exportPing(Napi::Env env, Napi::Object exports) { exports.Set("Ping", PingObject::define(env)); }

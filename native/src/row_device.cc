@@ -1,4 +1,4 @@
-// Owns: writing rows. Bounds are checked here, once, for every platform; what leaves is a complete packet or a row with a vnet header.
+// Owns: row_device.h. Bounds are checked here, once, for every platform; what leaves is a complete packet or a row with a vnet header.
 
 #include "row_device.h"
 
@@ -27,6 +27,22 @@ void prepend(Outgoing& packet, const uint8_t* bytes, size_t length) {
   for (size_t v = packet.count++; v > 0; v--) packet.vectors[v] = packet.vectors[v - 1];
   packet.vectors[0].iov_base = const_cast<uint8_t*>(bytes);
   packet.vectors[0].iov_len = length;
+}
+
+bool RowDevice::beginRead(Batch& batch, size_t used) {
+  const bool open = isOpen();
+  batch.status = !open ? int32_t{GONE} : endStatus;
+  batch.error = !open ? EBADF : endError;
+  batch.used = static_cast<int32_t>(used);
+  return open && !ended;
+}
+
+void RowDevice::endRead(Batch& batch, size_t used) {
+  batch.used = static_cast<int32_t>(used);
+  if (batch.status <= BLOCKED) return;
+  ended = true;
+  endStatus = batch.status;
+  endError = batch.error;
 }
 
 size_t RowDevice::write(Span headers, const std::vector<Span>& pieces, Batch& batch, size_t first, size_t count) {

@@ -1,5 +1,5 @@
 // Owns: the way of a batch's rows to a device, the same on every platform: rows checked, checksums completed, super-segments cut where
-// the NIC does not do it. A platform says how one packet leaves and what its errors mean.
+// the NIC does not do it; and how a read begins and ends. A platform says how one packet comes and leaves, and what its errors mean.
 
 #pragma once
 
@@ -25,6 +25,11 @@ class RowDevice : public Tun {
   /** Puts before a packet what the device wants there; a super-segment with a vnet header is not asked about. */
   virtual void frame(Outgoing&) const {}
 
+  /** False: the device has ended, or is closed, and the batch says so. */
+  bool beginRead(Batch& batch, size_t used);
+  /** What of the slab is used now; and a status that is an end stays. */
+  void endRead(Batch& batch, size_t used);
+
   /** Bytes of the vnet header of each packet, 0 without. */
   size_t vnetLength = 0;
 
@@ -32,6 +37,9 @@ class RowDevice : public Tun {
   bool gatherRow(Span headers, const std::vector<Span>& pieces, Batch& batch, size_t row);
   int writeRow(Batch& batch, bool resumed);
   int writeSegments(Batch& batch, bool resumed, size_t headerLength, size_t segments);
+
+  int32_t endStatus = OK;
+  int endError = 0;
 
   // One row at a time; kept here because they are too large for the stack of a small worker.
   iovec parts[MAX_PIECES + 1];

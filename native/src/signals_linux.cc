@@ -26,10 +26,7 @@ bool countSenders(int signal, Failure& failure) {
   struct sigaction action;
   const bool known = signal > 0 && signal < NSIG;
   if (!known) errno = EINVAL;
-  if (!known || sigaction(signal, nullptr, &action) < 0) {
-    failure = {errno, "sigaction", ""};
-    return false;
-  }
+  if (!known || sigaction(signal, nullptr, &action) < 0) return fail(failure, "sigaction");
   if (action.sa_flags & SA_SIGINFO) return true;  // ours, as libuv's has no need of it
   if (action.sa_handler == SIG_DFL || action.sa_handler == SIG_IGN) {
     failure = {EINVAL, "sigaction", "no-handler"};
@@ -38,11 +35,7 @@ bool countSenders(int signal, Failure& failure) {
   next[signal].store(action.sa_handler, std::memory_order_release);
   action.sa_sigaction = handle;
   action.sa_flags |= SA_SIGINFO;
-  if (sigaction(signal, &action, nullptr) < 0) {
-    failure = {errno, "sigaction", ""};
-    return false;
-  }
-  return true;
+  return sigaction(signal, &action, nullptr) == 0 || fail(failure, "sigaction");
 }
 
 Senders takeSenders(int signal) {

@@ -1,4 +1,4 @@
-// Owns: what the UDP and the ping socket share on Linux: addresses as four words, source address, NIC and mark, ICMP's error queue.
+// Owns: what the TCP, UDP and ping sockets share on Linux: addresses as text and as four words, NIC and mark, ICMP's error queue.
 // Read first: ip(7) on IP_RECVERR, socket(7) on SO_BINDTODEVICE and SO_MARK, sock_extended_err in linux/errqueue.h.
 
 #pragma once
@@ -24,11 +24,6 @@ union Address {
   sockaddr_in6 v6;
 };
 
-inline bool fail(Failure& failure, const char* syscall, const char* detail = "") {
-  failure = {errno, syscall, detail};
-  return false;
-}
-
 /** Text, may be empty for any, and port. */
 inline bool parse(bool v6, const std::string& text, int port, Address& to, socklen_t& length) {
   memset(&to, 0, sizeof to);
@@ -42,6 +37,16 @@ inline bool parse(bool v6, const std::string& text, int port, Address& to, sockl
   to.v4.sin_port = htons(static_cast<uint16_t>(port));
   length = sizeof to.v4;
   return text.empty() || inet_pton(AF_INET, text.c_str(), &to.v4.sin_addr) == 1;
+}
+
+inline bool textOf(const Address& from, std::string& text, int& port) {
+  const bool v6 = from.base.sa_family == AF_INET6;
+  char buffer[INET6_ADDRSTRLEN];
+  const void* bytes = v6 ? static_cast<const void*>(&from.v6.sin6_addr) : &from.v4.sin_addr;
+  if (inet_ntop(v6 ? AF_INET6 : AF_INET, bytes, buffer, sizeof buffer) == nullptr) return false;
+  text = buffer;
+  port = ntohs(v6 ? from.v6.sin6_port : from.v4.sin_port);
+  return true;
 }
 
 /** IPv4 a.b.c.d is ::ffff:a.b.c.d; four zeros if it is of neither family. */
@@ -78,15 +83,21 @@ inline bool addressOf(bool v6, const int32_t words[4], uint16_t port, Address& t
   return true;
 }
 
-/** The NIC unless empty, the mark unless negative, and ICMP errors in the error queue. */
-inline bool configure(int fd, bool v6, const std::string& device, int64_t mark, Failure& failure) {
+/**
+ * ICMP errors in the error queue, of unconnected sockets as well, with the destination they are about; and EPOLLPRI beside EPOLLERR, so
+ * that libuv does not take what is waiting there for a broken descriptor.
+ */
+inline bool wantReports(int fd, bool v6, Failure& failure) {
   const int on = 1;
-  // ICMP errors, of unconnected sockets as well, with the destination they are about; and EPOLLPRI beside EPOLLERR, so that
-  // libuv does not take what is waiting there for a broken descriptor.
-  if (setsockopt(fd, v6 ? IPPROTO_IPV6 : IPPROTO_IP, v6 ? IPV6_RECVERR : IP_RECVERR, &on, sizeof on) < 0 ||
-      setsockopt(fd, SOL_SOCKET, SO_SELECT_ERR_QUEUE, &on, sizeof on) < 0) {
-    return fail(failure, "setsockopt", "recverr");
+  if (setsockopt(fd, v6 ? IPPROTO_IPV6 : IPPROTO_IP, v6 ? IPV6_RECVERR : IP_RECVERR, &on, sizeof on) == 0 &&
+      setsockopt(fd, SOL_SOCKET, SO_SELECT_ERR_QUEUE, &on, sizeof on) == 0) {
+    return true;
   }
+  return fail(failure, "setsockopt", "recverr");
+}
+
+/** By this NIC only, unless empty, and with this mark, unless negative. */
+inline bool routeBy(int fd, const std::string& device, int64_t mark, Failure& failure) {
   if (!device.empty()) {
     if (device.size() >= IFNAMSIZ) return failure = {ENODEV, "setsockopt", "device"}, false;
     if (setsockopt(fd, SOL_SOCKET, SO_BINDTODEVICE, device.c_str(), static_cast<socklen_t>(device.size())) < 0) {

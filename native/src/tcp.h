@@ -36,8 +36,8 @@ class TcpSockets {
   static std::unique_ptr<TcpSockets> create(Failure& failure);
   ~TcpSockets() { close(); }
 
-  /** Begins to connect, and answers the slot. `step` says what failed. */
-  int open(const TcpRequest& request, const char*& step);
+  /** Begins to connect, and answers the slot, or -1: of what is set before it connects, `failure.detail` says what failed. */
+  int open(const TcpRequest& request, Failure& failure);
   /** What became of the connect: 0, or why it failed. */
   int connected(size_t slot);
   int64_t send(size_t slot, const uint8_t* bytes, size_t length);

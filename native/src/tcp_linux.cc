@@ -1,18 +1,12 @@
-// Owns: tcp.h on Linux.
+// Owns: tcp.h on Linux. Read epoll(7), tcp(7), ip(7).
 
 #include "tcp.h"
 
-#include <arpa/inet.h>
-#include <fcntl.h>
-#include <net/if.h>
-#include <netinet/in.h>
 #include <netinet/tcp.h>
 #include <sys/epoll.h>
-#include <sys/socket.h>
 #include <unistd.h>
 
-#include <cerrno>
-#include <cstring>
+#include "socket_linux.h"
 
 namespace tun {
 
@@ -20,57 +14,32 @@ namespace {
 
 constexpr size_t EVENTS = 256;
 
-union Address {
-  sockaddr base;
-  sockaddr_in v4;
-  sockaddr_in6 v6;
-};
-
-bool parse(int family, const std::string& text, int port, Address& to, socklen_t& length) {
-  std::memset(&to, 0, sizeof to);
-  const auto order = htons(static_cast<uint16_t>(port));
-  if (family == 6) {
-    // A link-local address names its NIC: fe80::1%eth0.
-    const size_t percent = text.find('%');
-    const std::string address = text.substr(0, percent);
-    to.v6.sin6_family = AF_INET6;
-    to.v6.sin6_port = order;
-    if (percent != std::string::npos) to.v6.sin6_scope_id = if_nametoindex(text.c_str() + percent + 1);
-    length = sizeof to.v6;
-    return inet_pton(AF_INET6, address.c_str(), &to.v6.sin6_addr) == 1;
-  }
-  to.v4.sin_family = AF_INET;
-  to.v4.sin_port = order;
-  length = sizeof to.v4;
-  return inet_pton(AF_INET, text.c_str(), &to.v4.sin_addr) == 1;
+/** As parse(), but it must be some address, and a link-local one may name its NIC: fe80::1%eth0. */
+bool parseScoped(bool v6, const std::string& text, int port, Address& to, socklen_t& length) {
+  const size_t percent = v6 ? text.find('%') : std::string::npos;
+  const std::string address = text.substr(0, percent);
+  if (address.empty() || !parse(v6, address, port, to, length)) return false;
+  if (percent != std::string::npos) to.v6.sin6_scope_id = if_nametoindex(text.c_str() + percent + 1);
+  return true;
 }
 
-/** What can be asked of the socket before it connects; 0 or an errno. */
-int prepare(int fd, const TcpRequest& request, const char*& step) {
+/** What can be asked of the socket before it connects. */
+bool prepare(int fd, const TcpRequest& request, Failure& failure) {
   const int on = 1;
-  if (setsockopt(fd, IPPROTO_TCP, TCP_NODELAY, &on, sizeof on) < 0) return step = "setsockopt", errno;
+  if (setsockopt(fd, IPPROTO_TCP, TCP_NODELAY, &on, sizeof on) < 0) return fail(failure, "connect", "setsockopt");
   // RFC 6093 §6: urgent data is a part of the stream; or its last byte would be left out.
-  if (setsockopt(fd, SOL_SOCKET, SO_OOBINLINE, &on, sizeof on) < 0) return step = "setsockopt", errno;
-  if (!request.device.empty()) {
-    step = "device";
-    if (request.device.size() >= IFNAMSIZ) return ENODEV;
-    if (setsockopt(fd, SOL_SOCKET, SO_BINDTODEVICE, request.device.c_str(), static_cast<socklen_t>(request.device.size())) < 0) return errno;
+  if (setsockopt(fd, SOL_SOCKET, SO_OOBINLINE, &on, sizeof on) < 0) return fail(failure, "connect", "setsockopt");
+  if (!routeBy(fd, request.device, request.mark, failure)) {
+    failure.syscall = "connect";  // as net.connect() would have it
+    return false;
   }
-  if (request.mark >= 0) {
-    const auto mark = static_cast<uint32_t>(request.mark);
-    step = "mark";
-    if (setsockopt(fd, SOL_SOCKET, SO_MARK, &mark, sizeof mark) < 0) return errno;
-  }
-  if (!request.localAddress.empty()) {
-    step = "bind";
-    // The port is chosen when it connects, for then two connections to different peers may share one (ip(7)).
-    setsockopt(fd, IPPROTO_IP, IP_BIND_ADDRESS_NO_PORT, &on, sizeof on);
-    Address from;
-    socklen_t length = 0;
-    if (!parse(request.family, request.localAddress, 0, from, length)) return EINVAL;
-    if (::bind(fd, &from.base, length) < 0) return errno;
-  }
-  return 0;
+  if (request.localAddress.empty()) return true;
+  // The port is chosen when it connects, for then two connections to different peers may share one (ip(7)).
+  setsockopt(fd, IPPROTO_IP, IP_BIND_ADDRESS_NO_PORT, &on, sizeof on);
+  Address from;
+  socklen_t length = 0;
+  if (!parseScoped(request.family == 6, request.localAddress, 0, from, length)) return failure = {EINVAL, "bind", ""}, false;
+  return ::bind(fd, &from.base, length) == 0 || fail(failure, "bind");
 }
 
 }  // namespace
@@ -83,32 +52,28 @@ std::unique_ptr<TcpSockets> TcpSockets::create(Failure& failure) {
   return nullptr;
 }
 
-int TcpSockets::open(const TcpRequest& request, const char*& step) {
-  step = "connect";
+int TcpSockets::open(const TcpRequest& request, Failure& failure) {
+  const bool v6 = request.family == 6;
   Address to;
   socklen_t length = 0;
-  if (epoll < 0) return -EBADF;
-  if (!parse(request.family, request.address, request.port, to, length)) return -EINVAL;
-  const int fd = ::socket(request.family == 6 ? AF_INET6 : AF_INET, SOCK_STREAM | SOCK_NONBLOCK | SOCK_CLOEXEC, 0);
-  if (fd < 0) return step = "socket", -errno;
-  int error = prepare(fd, request, step);
-  if (error == 0) {
-    step = "connect";
-    if (::connect(fd, &to.base, length) < 0 && errno != EINPROGRESS) error = errno;
-  }
+  if (epoll < 0) return failure = {EBADF, "connect", "connect"}, -1;
+  if (!parseScoped(v6, request.address, request.port, to, length)) return failure = {EINVAL, "connect", "connect"}, -1;
+  const int fd = ::socket(v6 ? AF_INET6 : AF_INET, SOCK_STREAM | SOCK_NONBLOCK | SOCK_CLOEXEC, 0);
+  if (fd < 0) return fail(failure, "socket"), -1;
+  bool begun = prepare(fd, request, failure);
+  if (begun && ::connect(fd, &to.base, length) < 0 && errno != EINPROGRESS) begun = fail(failure, "connect", "connect");
   const bool reused = !unused.empty();
   const auto slot = reused ? unused.back() : static_cast<uint32_t>(descriptors.size());
-  if (error == 0) {
+  if (begun) {
     // Behind connect(2): before it a socket is "hung up", and epoll would say so.
     epoll_event event{};
     event.events = EPOLLIN | EPOLLPRI | EPOLLOUT | EPOLLRDHUP | EPOLLET;
     event.data.u32 = slot;
-    step = "epoll_ctl";
-    if (epoll_ctl(epoll, EPOLL_CTL_ADD, fd, &event) < 0) error = errno;
+    begun = epoll_ctl(epoll, EPOLL_CTL_ADD, fd, &event) == 0 || fail(failure, "epoll_ctl");
   }
-  if (error != 0) {
+  if (!begun) {
     ::close(fd);
-    return -error;
+    return -1;
   }
   if (reused) {
     unused.pop_back();
@@ -170,13 +135,7 @@ int TcpSockets::address(size_t slot, bool peer, std::string& text, int& port) co
   socklen_t length = sizeof at;
   if (fd < 0) return -EBADF;
   if ((peer ? getpeername(fd, &at.base, &length) : getsockname(fd, &at.base, &length)) < 0) return -errno;
-  const bool v6 = at.base.sa_family == AF_INET6;
-  char buffer[INET6_ADDRSTRLEN];
-  const void* bytes = v6 ? static_cast<const void*>(&at.v6.sin6_addr) : &at.v4.sin_addr;
-  if (inet_ntop(v6 ? AF_INET6 : AF_INET, bytes, buffer, sizeof buffer) == nullptr) return -errno;
-  text = buffer;
-  port = ntohs(v6 ? at.v6.sin6_port : at.v4.sin_port);
-  return 0;
+  return textOf(at, text, port) ? 0 : -errno;
 }
 
 int TcpSockets::closeSlot(size_t slot, bool reset) {

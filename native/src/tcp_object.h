@@ -10,6 +10,7 @@
 
 #ifdef __linux__
 #include "tcp.h"
+#include "watched.h"
 #include "watcher.h"
 #endif
 
@@ -52,7 +53,8 @@ class TcpObject final : public Napi::ObjectWrap<TcpObject> {
     const Napi::Env env = info.Env();
     TcpRequest request;
     int family = 0, port = -1;
-    if (!getInteger(info[0], family) || !getInteger(info[2], port) || (family != 4 && family != 6) || !info[1].IsString() || port < 0 || port > 65535) {
+    const bool whole = getInteger(info[0], family) && getInteger(info[2], port);
+    if (!whole || (family != 4 && family != 6) || !info[1].IsString() || port < 0 || port > 65535) {
       throw Napi::TypeError::New(env, "open(family: 4 or 6, address, port: 0 to 65535, localAddress?, device?, mark?)");
     }
     request.family = family;
@@ -61,12 +63,9 @@ class TcpObject final : public Napi::ObjectWrap<TcpObject> {
     request.localAddress = text(info[3], "localAddress");
     request.device = text(info[4], "device");
     request.mark = markOption(info[5]);
-    const char* step = "";
-    const int slot = sockets->open(request, step);
-    if (slot < 0) {
-      const bool call = std::string(step) == "socket" || std::string(step) == "bind" || std::string(step) == "epoll_ctl";
-      throw systemError(env, {-slot, call ? step : "connect", call ? "" : step});
-    }
+    Failure failure;
+    const int slot = sockets->open(request, failure);
+    if (slot < 0) throw systemError(env, failure);
     return Napi::Number::New(env, slot);
   }
 
@@ -79,10 +78,6 @@ class TcpObject final : public Napi::ObjectWrap<TcpObject> {
     if (object != nullptr && argc >= wanted && getSize(env, args[0], slot)) return object;
     throwArgument(env, "the first argument is a slot, and none may be missing");
     return nullptr;
-  }
-
-  static napi_value answer(napi_env env, int64_t value) {
-    return answerNumber(env, value);
   }
 
   // send(slot, bytes, start, end), receive(slot, bytes, start, end): how many, or a negative errno
@@ -98,21 +93,21 @@ class TcpObject final : public Napi::ObjectWrap<TcpObject> {
       return throwArgument(env, "(slot, bytes: Uint8Array, start, end): bytes are detached, or the range is not within them");
     }
     uint8_t* at = bytes.data + start;
-    return answer(env, sending ? object->sockets->send(slot, at, end - start) : object->sockets->receive(slot, at, end - start));
+    return answerNumber(env, sending ? object->sockets->send(slot, at, end - start) : object->sockets->receive(slot, at, end - start));
   }
 
   static napi_value connected(napi_env env, napi_callback_info info) {
     napi_value args[1];
     size_t slot;
     TcpObject* object = arguments(env, info, 1, args, slot);
-    return object == nullptr ? nullptr : answer(env, object->sockets->connected(slot));
+    return object == nullptr ? nullptr : answerNumber(env, object->sockets->connected(slot));
   }
 
   static napi_value shutdown(napi_env env, napi_callback_info info) {
     napi_value args[1];
     size_t slot;
     TcpObject* object = arguments(env, info, 1, args, slot);
-    return object == nullptr ? nullptr : answer(env, object->sockets->shutdown(slot));
+    return object == nullptr ? nullptr : answerNumber(env, object->sockets->shutdown(slot));
   }
 
   // closeSocket(slot, reset)
@@ -123,7 +118,7 @@ class TcpObject final : public Napi::ObjectWrap<TcpObject> {
     TcpObject* object = arguments(env, info, 2, args, slot);
     if (object == nullptr) return nullptr;
     if (napi_get_value_bool(env, args[1], &reset) != napi_ok) return throwArgument(env, "closeSocket(slot, reset: boolean)");
-    return answer(env, object->sockets->closeSlot(slot, reset));
+    return answerNumber(env, object->sockets->closeSlot(slot, reset));
   }
 
   // wait(events: Int32Array): pairs of slot and READABLE 1 | WRITABLE 2 | FAILED 4
@@ -136,7 +131,7 @@ class TcpObject final : public Napi::ObjectWrap<TcpObject> {
     if (object == nullptr || argc < 1 || !getArray(env, args[0], napi_int32_array, events) || events.length < TcpSockets::EVENT_WORDS) {
       return throwArgument(env, "wait(events: Int32Array)");
     }
-    return answer(env, object->sockets->wait(reinterpret_cast<int32_t*>(events.data), events.length / TcpSockets::EVENT_WORDS));
+    return answerNumber(env, object->sockets->wait(reinterpret_cast<int32_t*>(events.data), events.length / TcpSockets::EVENT_WORDS));
   }
 
   size_t slotOf(const Napi::CallbackInfo& info) {
@@ -168,37 +163,21 @@ class TcpObject final : public Napi::ObjectWrap<TcpObject> {
 
   // watch(callback): there is something for wait()
   void watch(const Napi::CallbackInfo& info) {
-    const Napi::Env env = info.Env();
-    if (!info[0].IsFunction()) throw Napi::TypeError::New(env, "watch(callback)");
-    if (sockets->epoll < 0) return;
-    int error = 0;
-    if (watcher == nullptr) {
-      watcher = Watcher::create(env, sockets->epoll, [this] { closeAll(); }, error);
-      if (watcher == nullptr) throw systemError(env, {error < 0 ? -error : ENOMEM, "poll", "poll"});
-      watcher->setReferenced(referenced);
-    }
-    error = watcher->watch(UV_POLL_READABLE, info.This(), info[0]);
-    if (error < 0) throw systemError(env, {-error, "poll", "poll"});
+    if (!info[0].IsFunction()) throw Napi::TypeError::New(info.Env(), "watch(callback)");
+    if (sockets->epoll >= 0) watched.start(info, UV_POLL_READABLE, info[0], sockets->epoll, [this] { closeAll(); });
   }
 
-  void ref(const Napi::CallbackInfo&) { setReferenced(true); }
-  void unref(const Napi::CallbackInfo&) { setReferenced(false); }
+  void ref(const Napi::CallbackInfo&) { watched.setReferenced(true); }
+  void unref(const Napi::CallbackInfo&) { watched.setReferenced(false); }
   void closeMethod(const Napi::CallbackInfo&) { closeAll(); }
 
-  void setReferenced(bool value) {
-    referenced = value;
-    if (watcher != nullptr) watcher->setReferenced(value);
-  }
-
   void closeAll() {
-    if (watcher != nullptr) watcher->close();  // before the descriptor, libuv's rule
-    watcher = nullptr;
+    watched.close();
     if (sockets) sockets->close();
   }
 
   std::unique_ptr<TcpSockets> sockets;
-  Watcher* watcher = nullptr;
-  bool referenced = true;
+  Watched<Watcher> watched;
 };
 
 inline void exportTcp(Napi::Env env, Napi::Object exports) { exports.Set("TcpSockets", TcpObject::define(env)); }

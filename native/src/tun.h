@@ -3,6 +3,7 @@
 
 #pragma once
 
+#include <cerrno>
 #include <cstddef>
 #include <cstdint>
 #include <memory>
@@ -44,6 +45,12 @@ struct Failure {
   const char* detail = "";
   unsigned win32 = 0;
 };
+
+/** With the errno of the call that has just failed; always false. */
+inline bool fail(Failure& failure, const char* syscall, const char* detail = "") {
+  failure = {errno, syscall, detail};
+  return false;
+}
 
 struct Span {
   const uint8_t* bytes;

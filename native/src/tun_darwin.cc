@@ -12,14 +12,7 @@
 namespace tun {
 
 size_t DarwinTun::read(uint8_t* slab, size_t slabLength, size_t used, Batch& batch, size_t count) {
-  batch.error = 0;
-  batch.status = OK;
-  if (ended || fd < 0) {
-    batch.status = fd < 0 ? int32_t{GONE} : endStatus;
-    batch.error = fd < 0 ? EBADF : endError;
-    batch.used = static_cast<int32_t>(used);
-    return count;
-  }
+  if (!beginRead(batch, used)) return count;
   const size_t before = headerLength();
   while (count < batch.capacity && slabLength - used >= READ_ROOM) {
     const size_t start = alignedStart(slab, used + before);
@@ -49,12 +42,7 @@ size_t DarwinTun::read(uint8_t* slab, size_t slabLength, size_t used, Batch& bat
     used = start + length;
     count++;
   }
-  batch.used = static_cast<int32_t>(used);
-  if (batch.status > BLOCKED) {
-    ended = true;
-    endStatus = batch.status;
-    endError = batch.error;
-  }
+  endRead(batch, used);
   return count;
 }
 

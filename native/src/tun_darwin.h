@@ -3,12 +3,12 @@
 
 #pragma once
 
-#include "row_device.h"
+#include "open_posix.h"
 #include "utun.h"
 
 namespace tun {
 
-class DarwinTun final : public RowDevice {
+class DarwinTun final : public DescriptorDevice {
  public:
   DarwinTun() = default;
   ~DarwinTun() override { close(); }
@@ -20,15 +20,13 @@ class DarwinTun final : public RowDevice {
   bool openDescriptor(const OpenRequest& request, Failure& failure);
 
   size_t read(uint8_t* slab, size_t slabLength, size_t used, Batch& batch, size_t count) override;
-  void close() override;
+  void close() override { closeDescriptors(); }
 
-  bool isOpen() const override { return fd >= 0; }
-  int descriptor() const override { return fd; }
   int mtu() override;
   bool isUp() override;
 
  private:
-  bool describeSocket(Failure& failure);
+  bool openSocket(Failure& failure);
   bool prepare(const OpenRequest& request, Failure& failure);
   bool configure(const OpenRequest& request, Failure& failure);
   bool addAddress(const NicAddress& address, Failure& failure);
@@ -42,15 +40,6 @@ class DarwinTun final : public RowDevice {
 
   /** Bytes before each packet: a utun's family, nothing on a socket. */
   size_t headerLength() const { return socket ? 0 : UTUN_HEADER; }
-
-  int fd = -1;
-  /** For SIOCGIFMTU and the like. */
-  int control = -1;
-  bool closesDescriptor = true;
-  bool restoresBlocking = false;
-  int configuredMtu = 0;
-  int endError = 0;
-  int32_t endStatus = OK;
 };
 
 }  // namespace tun

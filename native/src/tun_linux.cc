@@ -11,14 +11,7 @@
 namespace tun {
 
 size_t LinuxTun::read(uint8_t* slab, size_t slabLength, size_t used, Batch& batch, size_t count) {
-  batch.error = 0;
-  batch.status = OK;
-  if (ended || fd < 0) {
-    batch.status = fd < 0 ? int32_t{GONE} : endStatus;
-    batch.error = fd < 0 ? EBADF : endError;
-    batch.used = static_cast<int32_t>(used);
-    return count;
-  }
+  if (!beginRead(batch, used)) return count;
   while (count < batch.capacity && slabLength - used >= READ_ROOM) {
     const size_t start = alignedStart(slab, used + vnetLength);
     const size_t room = slabLength - start < MAX_PACKET ? slabLength - start : MAX_PACKET;
@@ -51,12 +44,7 @@ size_t LinuxTun::read(uint8_t* slab, size_t slabLength, size_t used, Batch& batc
     used = start + length;
     count++;
   }
-  batch.used = static_cast<int32_t>(used);
-  if (batch.status > BLOCKED) {
-    ended = true;
-    endStatus = batch.status;
-    endError = batch.error;
-  }
+  endRead(batch, used);
   return count;
 }
 

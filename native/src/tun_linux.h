@@ -3,13 +3,11 @@
 
 #pragma once
 
-#include <net/if.h>
-
-#include "row_device.h"
+#include "open_posix.h"
 
 namespace tun {
 
-class LinuxTun final : public RowDevice {
+class LinuxTun final : public DescriptorDevice {
  public:
   LinuxTun() = default;
   ~LinuxTun() override { close(); }
@@ -22,14 +20,12 @@ class LinuxTun final : public RowDevice {
   size_t read(uint8_t* slab, size_t slabLength, size_t used, Batch& batch, size_t count) override;
   void close() override;
 
-  bool isOpen() const override { return fd >= 0; }
-  int descriptor() const override { return fd; }
   int mtu() override;
   bool isUp() override;
 
  private:
   bool describeDescriptor(Failure& failure);
-  bool describeSocket(Failure& failure);
+  bool openSocket(Failure& failure);
   bool attach(const std::string& wanted, short flags, int& error);
   void negotiateOffload(bool wanted);
   bool configure(const OpenRequest& request, Failure& failure);
@@ -43,15 +39,7 @@ class LinuxTun final : public RowDevice {
   int32_t writeStatus(int error) const override;
   void frame(Outgoing& packet) const override;
 
-  int fd = -1;
-  /** A socket in the NIC's namespace for SIOCGIFMTU and the like; -1 if there is none to be had. */
-  int control = -1;
-  bool closesDescriptor = true;
-  bool restoresBlocking = false;
   bool inheritedVnet = false;
-  int configuredMtu = 0;
-  int endError = 0;
-  int32_t endStatus = OK;
 };
 
 }  // namespace tun

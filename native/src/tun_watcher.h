@@ -16,17 +16,13 @@ namespace tun {
 
 using TunWatcher = EventWatcher;
 
-inline TunWatcher* watchTun(napi_env env, Tun& tun, std::function<void()> onTeardown, int& error) {
-  return EventWatcher::create(env, *tun.ring(), std::move(onTeardown), error);
-}
+inline PacketRing* watchedPart(Tun& tun) { return tun.ring(); }
 
 #else
 
 using TunWatcher = Watcher;
 
-inline TunWatcher* watchTun(napi_env env, Tun& tun, std::function<void()> onTeardown, int& error) {
-  return Watcher::create(env, tun.descriptor(), std::move(onTeardown), error);
-}
+inline int watchedPart(const Tun& tun) { return tun.descriptor(); }
 
 #endif
 

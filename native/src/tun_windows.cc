@@ -1,5 +1,5 @@
-// Owns: the data path of Windows: packets copied out of Wintun's ring into the caller's slab, rows copied into the other. Nothing of Windows
-// is called here but by the ring; native/test/wintun.test.ts runs it on Linux.
+// Owns: the data path of Windows: packets copied out of Wintun's ring into the caller's slab, rows copied into the other. Nothing of
+// Windows is called here but by the ring; native/test/wintun.test.ts runs it on Linux.
 
 #include "tun_windows.h"
 
@@ -14,14 +14,7 @@ namespace tun {
 constexpr size_t LONGEST = 0xffff;
 
 size_t WindowsTun::read(uint8_t* slab, size_t slabLength, size_t used, Batch& batch, size_t count) {
-  batch.error = 0;
-  batch.status = OK;
-  if (ended || !packets) {
-    batch.status = packets ? endStatus : int32_t{GONE};
-    batch.error = packets ? endError : EBADF;
-    batch.used = static_cast<int32_t>(used);
-    return count;
-  }
+  if (!beginRead(batch, used)) return count;
   packets->drained = false;
   while (count < batch.capacity && slabLength - used >= READ_ROOM) {
     uint32_t length = 0, error = 0;
@@ -42,12 +35,7 @@ size_t WindowsTun::read(uint8_t* slab, size_t slabLength, size_t used, Batch& ba
     used = start + copied;
     count++;
   }
-  batch.used = static_cast<int32_t>(used);
-  if (batch.status > BLOCKED) {
-    ended = true;
-    endStatus = batch.status;
-    endError = batch.error;
-  }
+  endRead(batch, used);
   return count;
 }
 

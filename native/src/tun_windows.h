@@ -28,8 +28,6 @@ class WindowsTun final : public RowDevice {
 
   std::unique_ptr<PacketRing> packets;
   int lastMtu = 0;
-  int endError = 0;
-  int32_t endStatus = OK;
 };
 
 }  // namespace tun

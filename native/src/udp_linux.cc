@@ -68,7 +68,7 @@ std::unique_ptr<Udp> Udp::open(const UdpRequest& request, Failure& failure) {
   if (udp->fd < 0) return fail(failure, "socket"), nullptr;
   const int fd = udp->fd, on = 1;
   if (udp->v6 && setsockopt(fd, IPPROTO_IPV6, IPV6_V6ONLY, &on, sizeof on) < 0) return fail(failure, "setsockopt", "v6only"), nullptr;
-  if (!configure(fd, udp->v6, request.device, request.mark, failure)) return nullptr;
+  if (!wantReports(fd, udp->v6, failure) || !routeBy(fd, request.device, request.mark, failure)) return nullptr;
   // With CAP_NET_ADMIN also beyond net.core.rmem_max, socket(7): else what comes while this process does something else is lost that a
   // program of its own would have read in time.
   const int buffers[2][3] = {{SO_RCVBUF, SO_RCVBUFFORCE, request.receiveBuffer}, {SO_SNDBUF, SO_SNDBUFFORCE, request.sendBuffer}};
@@ -308,13 +308,7 @@ size_t Udp::reports(uint8_t* slab, size_t stride, DatagramRows& rows, size_t cou
 bool Udp::address(std::string& text, int& port) const {
   Address at;
   socklen_t length = sizeof at;
-  if (fd < 0 || getsockname(fd, &at.base, &length) < 0) return false;
-  char buffer[INET6_ADDRSTRLEN];
-  const void* bytes = v6 ? static_cast<const void*>(&at.v6.sin6_addr) : &at.v4.sin_addr;
-  if (inet_ntop(v6 ? AF_INET6 : AF_INET, bytes, buffer, sizeof buffer) == nullptr) return false;
-  text = buffer;
-  port = ntohs(v6 ? at.v6.sin6_port : at.v4.sin_port);
-  return true;
+  return fd >= 0 && getsockname(fd, &at.base, &length) == 0 && textOf(at, text, port);
 }
 
 void Udp::close() {

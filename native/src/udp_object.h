@@ -10,6 +10,7 @@
 #ifdef __linux__
 #include "udp.h"
 #include "watched.h"
+#include "watcher.h"
 #endif
 
 namespace tun {
@@ -20,8 +21,8 @@ class UdpObject final : public Napi::ObjectWrap<UdpObject> {
  public:
   static Napi::Function define(Napi::Env env) {
     return DefineClass(env, "Udp",
-                       {rawMethod<UdpObject>("receive", receive), rawMethod<UdpObject>("send", send),
-                        rawMethod<UdpObject>("reports", reports), InstanceMethod<&UdpObject::watch>("watch"),
+                       {rawMethod<UdpObject>("receive", take<&Udp::receive>), rawMethod<UdpObject>("send", send),
+                        rawMethod<UdpObject>("reports", take<&Udp::reports>), InstanceMethod<&UdpObject::watch>("watch"),
                         InstanceMethod<&UdpObject::address>("address"), InstanceMethod<&UdpObject::ref>("ref"),
                         InstanceMethod<&UdpObject::unref>("unref"), InstanceMethod<&UdpObject::closeMethod>("close")});
   }
@@ -57,8 +58,11 @@ class UdpObject final : public Napi::ObjectWrap<UdpObject> {
     return value;
   }
 
-  // receive(slab, stride, table, capacity): number of rows
-  static napi_value receive(napi_env env, napi_callback_info info) {
+  using Take = size_t (Udp::*)(uint8_t*, size_t, DatagramRows&, size_t);
+
+  // receive(slab, stride, table, capacity), reports(slab, stride, table, capacity): number of rows
+  template <Take method>
+  static napi_value take(napi_env env, napi_callback_info info) {
     size_t argc = 4;
     napi_value args[4], self;
     if (napi_get_cb_info(env, info, &argc, args, &self, nullptr) != napi_ok) return throwArgument(env, "no arguments");
@@ -67,14 +71,14 @@ class UdpObject final : public Napi::ObjectWrap<UdpObject> {
     size_t stride, capacity;
     if (object == nullptr || argc < 4 || !getArray(env, args[0], napi_uint8_array, slab) || !getSize(env, args[1], stride) ||
         !getArray(env, args[2], napi_int32_array, table) || !getSize(env, args[3], capacity)) {
-      return throwArgument(env, "receive(slab: Uint8Array, stride, table: Int32Array, capacity)");
+      return throwArgument(env, "expected (slab: Uint8Array, stride, table: Int32Array, capacity)");
     }
     if (table.length < DatagramRows::wordsNeeded(capacity)) return throwArgument(env, "table is detached or too small for its capacity");
     if (stride == 0 || slab.length / stride < capacity || slab.length > INT32_MAX) {
       return throwArgument(env, "slab is detached or too small");
     }
     DatagramRows rows(reinterpret_cast<int32_t*>(table.data), capacity);
-    return answerCount(env, object->udp->receive(slab.data, stride, rows, capacity));
+    return answerCount(env, (object->udp.get()->*method)(slab.data, stride, rows, capacity));
   }
 
   // send(slab, table, capacity, first, count): number of rows done
@@ -97,28 +101,9 @@ class UdpObject final : public Napi::ObjectWrap<UdpObject> {
     return answerCount(env, object->udp->send(slab.data, slab.length, rows, first, count));
   }
 
-  // reports(slab, stride, table, capacity): number of rows
-  static napi_value reports(napi_env env, napi_callback_info info) {
-    size_t argc = 4;
-    napi_value args[4], self;
-    if (napi_get_cb_info(env, info, &argc, args, &self, nullptr) != napi_ok) return throwArgument(env, "no arguments");
-    UdpObject* object = unwrapped<UdpObject>(env, self);
-    Bytes slab, table;
-    size_t stride, capacity;
-    if (object == nullptr || argc < 4 || !getArray(env, args[0], napi_uint8_array, slab) || !getSize(env, args[1], stride) ||
-        !getArray(env, args[2], napi_int32_array, table) || !getSize(env, args[3], capacity)) {
-      return throwArgument(env, "reports(slab: Uint8Array, stride, table: Int32Array, capacity)");
-    }
-    if (table.length < DatagramRows::wordsNeeded(capacity)) return throwArgument(env, "table is detached or too small for its capacity");
-    if (stride == 0 || slab.length / stride < capacity || slab.length > INT32_MAX) {
-      return throwArgument(env, "slab is detached or too small");
-    }
-    DatagramRows rows(reinterpret_cast<int32_t*>(table.data), capacity);
-    return answerCount(env, object->udp->reports(slab.data, stride, rows, capacity));
-  }
-
+  // reports are told without being asked for
   void watch(const Napi::CallbackInfo& info) {
-    watched.watch(info, udp->fd, [this] { closeAll(); });
+    watched.watch(info, udp->fd >= 0, udp->fd, [this] { closeAll(); }, UV_POLL_PRIORITIZED);
   }
 
   // address(): [address, port], or undefined when closed
@@ -137,12 +122,12 @@ class UdpObject final : public Napi::ObjectWrap<UdpObject> {
   void closeMethod(const Napi::CallbackInfo&) { closeAll(); }
 
   void closeAll() {
-    watched.close();  // before the descriptor, libuv's rule
+    watched.close();
     if (udp) udp->close();
   }
 
   std::unique_ptr<Udp> udp;
-  Watched watched;
+  Watched<Watcher> watched;
 };
 
 inline void exportUdp(Napi::Env env, Napi::Object exports) { exports.Set("Udp", UdpObject::define(env)); }

@@ -1,5 +1,5 @@
-// Every function and method of the addon with arguments that nobody should give: other types, detached and shared memory, numbers out of all
-// ranges, tables full of chance, closed objects, foreign `this`. A call may throw an Error; nothing else may come of it.
+// Every function and method of the addon with arguments that nobody should give: other types, detached and shared memory, numbers out of
+// all ranges, tables full of chance, closed objects, foreign `this`. A call may throw an Error; nothing else may come of it.
 //
 //   node fuzz.mjs [--seconds 3] [--seed N]      as root with a TUN, too: run it in a network namespace of its own (unshare -n)
 //

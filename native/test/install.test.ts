@@ -29,7 +29,8 @@ describe.skipIf(missing() !== '')('install', () => {
     'in a read-only tree says so in a line and ends well, unless TUN_DEVICE_REQUIRE_NATIVE (%j)',
     (required, code) => {
       const copy = stalePackage()
-      const command = `mount --bind "${copy}" "${copy}" && mount -o remount,ro,bind "${copy}" && exec "${process.execPath}" "${copy}/scripts/install.mjs"`
+      const readOnly = `mount --bind "${copy}" "${copy}" && mount -o remount,ro,bind "${copy}"`
+      const command = `${readOnly} && exec "${process.execPath}" "${copy}/scripts/install.mjs"`
       const env = { ...process.env, CXX: '/bin/false', TUN_DEVICE_REQUIRE_NATIVE: required }
       const { status, stderr } = spawnSync('unshare', ['-m', 'sh', '-c', command], { env, encoding: 'utf8', timeout: 60_000 })
       expect(stderr).toContain('@tun/native: no addon for linux-')

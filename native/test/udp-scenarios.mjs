@@ -1,4 +1,5 @@
-// Owns: what UDP sockets do with a NIC of their own, one function each, run by udp.test.ts in a network namespace. Each answers facts as JSON.
+// Owns: what UDP sockets do with a NIC of their own, one function each, run by udp.test.ts in a network namespace.
+// Each answers facts as JSON.
 
 import { execFileSync } from 'node:child_process'
 import { setTimeout as sleep } from 'node:timers/promises'

@@ -1,5 +1,5 @@
-// The data path of Windows, compiled for Linux and run over a ring that takes its packets from a socket: rows, the ring's errors, and waiting
-// on another thread. wintun.dll and the IP helper (open_windows.cc, wintun_windows.cc) are only compiled (test/long/cross.mjs).
+// The data path of Windows, compiled for Linux and run over a ring that takes its packets from a socket: rows, the ring's errors, and
+// waiting on another thread. wintun.dll and the IP helper (open_windows.cc, wintun_windows.cc) are only compiled (test/long/cross.mjs).
 
 import { closeSync, readSync, writeSync } from 'node:fs'
 import { createRequire } from 'node:module'
@@ -155,7 +155,8 @@ describe.skipIf(process.platform !== 'linux' || !findBinary('g++'))('a Wintun ad
     peers.push(peer)
     const source = `const { parentPort, workerData } = require('node:worker_threads')
       const tun = require(workerData.output).open({ name: 'wintun:' + workerData.fd })
-      if (workerData.watch) tun.watch(1, () => { tun.read(new Uint8Array(200000), 0, new Int32Array(17), 0, 1); parentPort.postMessage('called') })
+      const called = () => { tun.read(new Uint8Array(200000), 0, new Int32Array(17), 0, 1); parentPort.postMessage('called') }
+      if (workerData.watch) tun.watch(1, called)
       parentPort.postMessage('open')`
     const watching = new Worker(source, { eval: true, workerData: { output, fd: ours, watch: true } })
     const said: string[] = []

@@ -1,4 +1,5 @@
-// The addon's tests, and a minute of native/test/fuzz.mjs, under AddressSanitizer and UndefinedBehaviorSanitizer. Exit code 77: cannot run here, the last line says why.
+// The addon's tests, and a minute of native/test/fuzz.mjs, under AddressSanitizer and UndefinedBehaviorSanitizer. Exit code 77:
+// cannot run here, the last line says why.
 
 import { spawnSync } from 'node:child_process'
 import { existsSync } from 'node:fs'

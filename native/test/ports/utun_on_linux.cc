@@ -32,16 +32,4 @@ bool DarwinTun::openDescriptor(const OpenRequest& request, Failure&) {
 int DarwinTun::mtu() { return 1500; }
 bool DarwinTun::isUp() { return fd >= 0; }
 
-void DarwinTun::close() {
-  if (fd >= 0) ::close(fd);
-  fd = -1;
-}
-
-bool makeSocketPair(const std::string& type, int ends[2], Failure& failure) {
-  const int kind = type == "dgram" ? SOCK_DGRAM : type == "seqpacket" ? SOCK_SEQPACKET : SOCK_STREAM;
-  if (socketpair(AF_UNIX, kind | SOCK_CLOEXEC, 0, ends) == 0) return true;
-  failure = {errno, "socketpair", ""};
-  return false;
-}
-
 }  // namespace tun

@@ -80,9 +80,4 @@ std::unique_ptr<Tun> Tun::open(const OpenRequest& request, Failure&) {
   return tun;
 }
 
-bool makeSocketPair(const std::string&, int[2], Failure& failure) {
-  failure = {ENOSYS, "socketpair", "unsupported-platform"};
-  return false;
-}
-
 }  // namespace tun

@@ -30,7 +30,8 @@ export const DEFAULTS = { offload: true, ownership: 'take', up: true } as const 
 
 /**
  * Opens `dev://NAME` (Linux: created if missing, attached if not), `dev://utun` (macOS: the next free number), `dev://NAME` (Windows: a
- * Wintun adapter, created if missing) or, not on Windows, `fd://N` (an inherited TUN, or an AF_UNIX datagram or, on Linux, seqpacket socket with one IP packet each). Throws TunError.
+ * Wintun adapter, created if missing) or, not on Windows, `fd://N` (an inherited TUN, or an AF_UNIX datagram or, on Linux, seqpacket
+ * socket with one IP packet each). Throws TunError.
  */
 export function openTun(url: string, options: TunOptions = {}): TunDevice {
   const target = parseDeviceUrl(url)

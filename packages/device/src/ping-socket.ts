@@ -129,8 +129,8 @@ export class PingSocket {
 let buffer: Buffer | undefined
 
 /**
- * Opens a ping socket, or, where those are not permitted, a raw one. Linux. Throws TunError ERR_TUN_PERMISSION, whose hint names the sysctl;
- * ERR_TUN_UNSUPPORTED_PLATFORM; or a system error: EADDRNOTAVAIL, ENODEV, EMFILE…
+ * Opens a ping socket, or, where those are not permitted, a raw one. Linux. Throws TunError ERR_TUN_PERMISSION, whose hint names the
+ * sysctl; ERR_TUN_UNSUPPORTED_PLATFORM; or a system error: EADDRNOTAVAIL, ENODEV, EMFILE…
  */
 export function openPing(options: PingSocketOptions, handlers: PingHandlers): PingSocket {
   return new PingSocket(options, handlers)

@@ -1,5 +1,6 @@
 // Owns: what differs between platforms for somebody who opens a device: names, what is not to be had, and how a failure reads. Words
-// only; url.ts, nic-address.ts and errors.ts make TunErrors of them. Every rule takes the platform as an argument, so all are tested anywhere.
+// only; url.ts, nic-address.ts and errors.ts make TunErrors of them. Every rule takes the platform as an argument, so all are tested
+// anywhere.
 
 import type { NativeError } from '@tun/native'
 import { darwin } from './darwin.js'

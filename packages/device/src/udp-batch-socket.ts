@@ -1,5 +1,5 @@
-// Owns: UdpBatchSocket: what was sent in a turn goes to the kernel in one call after it (sendmmsg, trains by UDP_SEGMENT), and one call takes
-// what has come (recvmmsg, trains by UDP_GRO). An open socket that is idle holds no buffer. Read udp(7); native/src/udp_linux.cc.
+// Owns: UdpBatchSocket: what was sent in a turn goes to the kernel in one call after it (sendmmsg, trains by UDP_SEGMENT), and one call
+// takes what has come (recvmmsg, trains by UDP_GRO). An open socket that is idle holds no buffer. Read udp(7); native/src/udp_linux.cc.
 
 import { getSystemErrorName } from 'node:util'
 import { type NativeError, openUdp as openNative, type Udp } from '@tun/native'

@@ -23,7 +23,10 @@ export interface UdpSocketOptions {
   /** Bytes the kernel may queue (SO_RCVBUF, SO_SNDBUF): asked for; without CAP_NET_ADMIN its own bounds hold. */
   receiveBuffer?: number
   sendBuffer?: number
-  /** Bytes that wait here while the kernel's queue is full; beyond them `send` answers false. Default 1 MiB; a datagram counts for 256 at least. */
+  /**
+   * Bytes that wait here while the kernel's queue is full; beyond them `send` answers false. Default 1 MiB; a datagram counts for 256 at
+   * least.
+   */
   maxQueued?: number
   /** Several datagrams at once from and to the kernel where it can (UDP_GRO, UDP_SEGMENT). Default true. */
   offload?: boolean
