@@ -51,7 +51,10 @@ broken.yaml: 1 error
     [
       'an unknown proxy type',
       ['-f', file('type.yaml', `${TUN}proxies:\n  - {name: a, type: nosuchtype, server: h, port: 1}\n`)],
-      /^type\.yaml:5:21: error\[tun\/proxies\]: proxies\[0\]\.type: unknown proxy type 'nosuchtype' \(supported: .*\)\n {2}5 \| .*\n {4}\| +\^{10}\n/,
+      new RegExp(
+        String.raw`^type\.yaml:5:21: error\[tun/proxies\]: proxies\[0\]\.type: unknown proxy type 'nosuchtype' \(supported: .*\)\n` +
+          String.raw` {2}5 \| .*\n {4}\| +\^{10}\n`,
+      ),
     ],
     [
       'a bad device',

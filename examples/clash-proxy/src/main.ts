@@ -150,7 +150,9 @@ function live(inbound: Inbound, log: Log): void {
   process.on('uncaughtException', error => log.error?.(`internal error: ${describe(error).join('; ')}`))
 }
 
-/** Says why, by the report of a bad file or in a line for the reason and one for the fix, and ends the process: never with a stack trace. */
+/**
+ * Says why, by the report of a bad file or in a line for the reason and one for the fix, and ends the process: never with a stack trace.
+ */
 function fail(reason: unknown): void {
   const lines = () => describe(reason).map(line => `clash-proxy: ${line}\n`)
   process.stderr.write(reason instanceof ConfigError ? reason.report : lines().join(''))

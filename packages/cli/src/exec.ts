@@ -34,7 +34,9 @@ const RESETTING = 100 // ms
 type Say = (line: string) => void
 
 export interface Tap {
-  /** Called when all else is found good, so that a mistake leaves no file behind; the answer gets every packet, as packetTap() shows it. */
+  /**
+   * Called when all else is found good, so that a mistake leaves no file behind; the answer gets every packet, as packetTap() shows it.
+   */
   open: () => SeePacket
   /** The command's descriptors 0, 1 and 2; undefined: ours. */
   stdio?: readonly [number, number, number]

@@ -1,4 +1,5 @@
-// Owns: ranges of addresses as numbers, for checks of a config: which holds which, and what is written behind a prefix. RFC 4632, RFC 4291.
+// Owns: ranges of addresses as numbers, for checks of a config: which holds which, and what is written behind a prefix.
+// RFC 4632, RFC 4291.
 
 import { isIP } from 'node:net'
 

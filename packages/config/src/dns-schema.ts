@@ -82,7 +82,8 @@ export const dnsHonoured = {
   ]),
   'fake-ip-store': honoured(
     storePlace.optional(),
-    'Where fake addresses outlive the process: the path of a file, `memory`, or `redis://HOST:PORT` for several gateways. Left out: a file.',
+    'Where fake addresses outlive the process: the path of a file, `memory`, or `redis://HOST:PORT` for several gateways. ' +
+      'Left out: a file.',
     ['test/system/shared-fake-ip.test.ts', 'a name resolved at A leads a connection and datagrams at B to that name'],
   ),
   nameserver: honoured(

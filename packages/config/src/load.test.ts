@@ -546,7 +546,8 @@ dns:
   ])
   expect(
     said(
-      "dns:\n  fallback-filter: {geoip: true, geosite: [x], domian: []}\n  nameserver-policy: {'geosite:cn': 10.0.0.1}\n  fake-ip-filter-mode: rule",
+      'dns:\n  fallback-filter: {geoip: true, geosite: [x], domian: []}\n' +
+        "  nameserver-policy: {'geosite:cn': 10.0.0.1}\n  fake-ip-filter-mode: rule",
     ),
   ).toEqual([
     'c:2:21: warning: dns.fallback-filter.geoip: known to Clash/mihomo, not acted on yet',
@@ -571,18 +572,18 @@ test('what stands behind a nameserver’s #: a way and parameters; what mihomo h
   const list = ['1.1.1.1#PROXY', 'tls://1.1.1.1#eth0&skip-cert-verify=true', 'https://a.test/q#ecs=192.0.2.0/24&ecs-override=true']
   const { dns, warnings } = loadConfig(`dns: { nameserver: ${JSON.stringify(list)}, direct-nameserver: [system] }`)
   expect([dns.nameserver, dns['direct-nameserver'], warnings]).toEqual([list, ['system'], []])
+  const needsServers =
+    "dns.respect-rules: needs 'proxy-server-nameserver': a proxy's own name cannot be asked for through the proxy: " +
+    'e.g. proxy-server-nameserver: [1.1.1.1]'
   expect(said("dns:\n  nameserver: ['1.1.1.1#a&ecx=1', '1.1.1.1#ecs=x']\n  respect-rules: true")).toEqual([
-    "c:2:16: dns.nameserver[0]: unknown parameter 'ecx' of a nameserver: there are skip-cert-verify, disable-ipv4, disable-ipv6, disable-qtype-N, ecs, ecs-override, h3",
+    "c:2:16: dns.nameserver[0]: unknown parameter 'ecx' of a nameserver: " +
+      'there are skip-cert-verify, disable-ipv4, disable-ipv6, disable-qtype-N, ecs, ecs-override, h3',
     "c:2:35: dns.nameserver[1]: ecs is an address or ADDRESS/BITS, got 'x': e.g. #ecs=192.0.2.0/24",
-    "c:3:3: dns.respect-rules: needs 'proxy-server-nameserver': a proxy's own name cannot be asked for through the proxy: e.g. proxy-server-nameserver: [1.1.1.1]",
+    `c:3:3: ${needsServers}`,
   ])
-  expect(said('dns:\n  respect-rules: true')).toEqual([
-    "c:2:3: dns.respect-rules: needs 'proxy-server-nameserver': a proxy's own name cannot be asked for through the proxy: e.g. proxy-server-nameserver: [1.1.1.1]",
-  ])
+  expect(said('dns:\n  respect-rules: true')).toEqual([`c:2:3: ${needsServers}`])
   const policy = "nameserver-policy: {a.test: ['https://1.1.1.1/q#h3=true']}"
-  expect(said(`dns:\n  proxy-server-nameserver: [quic://1.1.1.1]\n  respect-rules: true\n  ${policy}`)).toEqual([
-    "c:3:3: dns.respect-rules: needs 'proxy-server-nameserver': a proxy's own name cannot be asked for through the proxy: e.g. proxy-server-nameserver: [1.1.1.1]",
-  ])
+  expect(said(`dns:\n  proxy-server-nameserver: [quic://1.1.1.1]\n  respect-rules: true\n  ${policy}`)).toEqual([`c:3:3: ${needsServers}`])
   expect(said(`dns:\n  ${policy}`)).toEqual([
     'c:2:32: warning: dns.nameserver-policy.a.test[0]: HTTP/3 is not spoken: it is asked over HTTP/2',
   ])

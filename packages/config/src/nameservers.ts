@@ -36,7 +36,10 @@ export function nameserverFault(value: string): NameserverSaid {
   const match = isIP(rest) !== 0 ? [rest, undefined, rest, undefined] : /^(?:\[([^\]]*)\]|([^:[\]\s/]+))(?::(\d+))?$/.exec(rest)
   if (!match)
     return {
-      fault: { message: `expected an address or name with a scheme or not, got ${show(value)}`, hint: 'e.g. 1.1.1.1 or tls://dns.example' },
+      fault: {
+        message: `expected an address or name with a scheme or not, got ${show(value)}`,
+        hint: 'e.g. 1.1.1.1 or tls://dns.example',
+      },
     }
   const host = match[1] ?? match[2] ?? ''
   if (match[3] !== undefined && !(Number(match[3]) >= 1 && Number(match[3]) <= 65535))
@@ -66,7 +69,9 @@ function parametersSaid(behind: string): Pick<NameserverSaid, 'fault' | 'otherwi
   return /(^|&)h3=true(&|$)/.test(behind) ? { otherwise: 'HTTP/3 is not spoken: it is asked over HTTP/2' } : {}
 }
 
-/** What queries to a nameserver leave by: the proxy or interface behind its `#`, as `@tun/dns` reads it; undefined: nothing of the kind. */
+/**
+ * What queries to a nameserver leave by: the proxy or interface behind its `#`, as `@tun/dns` reads it; undefined: nothing of the kind.
+ */
 export function nameserverVia(value: string): string | undefined {
   const hash = value.indexOf('#')
   if (hash < 0) return undefined

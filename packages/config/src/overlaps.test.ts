@@ -51,7 +51,8 @@ test("a small network of the NIC inside of the range has a broadcast address the
 
 test("a network's first address is no host's; DNS at the NIC's own address is answered by the kernel", () => {
   expect(said('inet4-address: 10.9.0.0/30', '')).toEqual([
-    "warning tun/nic-network 1:48: tun.inet4-address: '10.9.0.0/30' is the first address of its network, which is no host's: write 10.9.0.1/30",
+    "warning tun/nic-network 1:48: tun.inet4-address: '10.9.0.0/30' is the first address of its network, which is no host's: " +
+      'write 10.9.0.1/30',
   ])
   expect(said("inet4-address: 10.9.0.1/30, dns-hijack: ['any:53', '10.9.0.1:53']", '')).toEqual([
     "error tun/local-address 1:84: tun.dns-hijack[1]: 10.9.0.1 is the NIC's own address: the kernel answers there itself: " +
@@ -63,8 +64,8 @@ test('a nameserver inside of the range cannot be asked, unless by a proxy', () =
   expect(
     said('mtu: 1500', "nameserver: [1.1.1.1, 'tls://198.18.3.3:853'], fake-ip-range6: 'fc00::/18', fallback: ['[fc00::53]:53']"),
   ).toEqual([
-    "warning tun/overlap 2:41: dns.nameserver[1]: 'tls://198.18.3.3:853' lies in 'fake-ip-range' (198.18.0.1/16), whose addresses stand for names: " +
-      'it cannot be asked: use another nameserver, or another range',
+    "warning tun/overlap 2:41: dns.nameserver[1]: 'tls://198.18.3.3:853' lies in 'fake-ip-range' (198.18.0.1/16), " +
+      'whose addresses stand for names: it cannot be asked: use another nameserver, or another range',
     expect.stringMatching(/^warning tun\/overlap .*dns\.fallback\[0\]: '\[fc00::53\]:53' lies in 'fake-ip-range6'/),
   ])
   expect(said('mtu: 1500', "nameserver: ['198.18.3.3#s5'], direct-nameserver: [198.18.3.4]")).toEqual([

@@ -72,7 +72,9 @@ function checkFakeRange(key: string, text: string, nic: NicAddress, report: Repo
   } else if (!holds(range, fake) && range.family === 4 && range.bits < 31 && range.last !== fake.last) {
     report.warning(nic.path, {
       id: 'tun/overlap',
-      message: `the network ${show(nic.text)} lies in '${key}' (${text}): a name would get ${formatAddress(4, range.last)}, its broadcast address`,
+      message:
+        `the network ${show(nic.text)} lies in '${key}' (${text}): ` +
+        `a name would get ${formatAddress(4, range.last)}, its broadcast address`,
       hint: `write ${host}/${fake.bits} or ${host}/32`,
     })
   }

@@ -1,4 +1,5 @@
-// Owns: the keys of `tun:` that mihomo has and nothing here acts on: their types, and the answer to each. Read first: ip-rule(8), ip-route(8).
+// Owns: the keys of `tun:` that mihomo has and nothing here acts on: their types, and the answer to each. Read first:
+// ip-rule(8), ip-route(8).
 
 import { z } from 'zod'
 import { networkOf } from './cidr.js'

@@ -33,8 +33,10 @@ dns:
 `
   expect(said(text).filter(line => line.startsWith('tun/cidr'))).toEqual([
     "tun/cidr-host-bits c:3:19: warning: tun.route-address[0]: '10.1.2.3/8' has bits behind its prefix: write 10.0.0.0/8 if that is meant",
-    "tun/cidr-host-bits c:3:43: warning: tun.route-address[2]: '2001:db8::1/32' has bits behind its prefix: write 2001:db8::/32 if that is meant",
-    "tun/cidr-host-bits c:6:30: warning: dns.fallback-filter.ipcidr[0]: '240.0.0.1/4' has bits behind its prefix: write 240.0.0.0/4 if that is meant",
+    "tun/cidr-host-bits c:3:43: warning: tun.route-address[2]: '2001:db8::1/32' has bits behind its prefix: " +
+      'write 2001:db8::/32 if that is meant',
+    "tun/cidr-host-bits c:6:30: warning: dns.fallback-filter.ipcidr[0]: '240.0.0.1/4' has bits behind its prefix: " +
+      'write 240.0.0.0/4 if that is meant',
   ])
 })
 

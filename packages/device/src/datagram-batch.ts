@@ -87,7 +87,9 @@ const SEND_BYTES = 256 * 1024
 let receiving: DatagramBatch | undefined
 let sending: DatagramBatch | undefined
 
-/** What all sockets of a thread receive into, one after the other: an idle socket holds no memory for it. Small datagrams touch 128 KiB. */
+/**
+ * What all sockets of a thread receive into, one after the other: an idle socket holds no memory for it. Small datagrams touch 128 KiB.
+ */
 export function receiveBatch(): DatagramBatch {
   receiving ??= new DatagramBatch(RECEIVE_ROWS * RECEIVE_STRIDE, RECEIVE_ROWS)
   return receiving

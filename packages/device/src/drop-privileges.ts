@@ -46,8 +46,8 @@ export function findAccount(text: string, lookup: Lookup = lookUp): Account {
 }
 
 /**
- * For all threads of this process, and for good: supplementary groups, group, user. Afterwards it is verified that no thread has kept an id
- * or a capability and that the way back is closed. Descriptors stay open: call it when everything is. Not for worker threads.
+ * For all threads of this process, and for good: supplementary groups, group, user. Afterwards it is verified that no thread has kept an
+ * id or a capability and that the way back is closed. Descriptors stay open: call it when everything is. Not for worker threads.
  * @throws Error ERR_TUN_USER: end the process then; it may have dropped a part
  */
 export function dropPrivileges(account: Account, { files = [] }: DropOptions = {}): void {

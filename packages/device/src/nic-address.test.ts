@@ -21,7 +21,8 @@ describe('the addresses of a NIC', () => {
   it('are refused by name, with what is expected', () => {
     for (const text of ['198.18.0.1', '198.18.0.1/33', 'fd00::/129', 'fe80::1%en0/64', '::ffff:1.2.3.4/120', '1.2.3/8', 'x/8', '/8', '']) {
       expect(refusal(text)).toBe(
-        `ERR_TUN_ADDRESS dev://utun: addresses: ${JSON.stringify(text)} is none; expected ADDRESS/PREFIX, e.g. 198.18.0.1/30 or fd00::1/126`,
+        `ERR_TUN_ADDRESS dev://utun: addresses: ${JSON.stringify(text)} is none; ` +
+          'expected ADDRESS/PREFIX, e.g. 198.18.0.1/30 or fd00::1/126',
       )
     }
   })

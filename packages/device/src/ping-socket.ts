@@ -1,5 +1,5 @@
-// Owns: PingSocket: ICMP echo requests out, answers and what the path said of them in. One socket of a family asks any number of hosts; who
-// asked what is told apart by sequence numbers, the caller's. Read icmp(7); native/src/ping_linux.cc.
+// Owns: PingSocket: ICMP echo requests out, answers and what the path said of them in. One socket of a family asks any number of hosts;
+// who asked what is told apart by sequence numbers, the caller's. Read icmp(7); native/src/ping_linux.cc.
 
 import { Buffer } from 'node:buffer'
 import { getSystemErrorName } from 'node:util'
@@ -74,8 +74,8 @@ export class PingSocket {
   }
 
   /**
-   * Asks `address`; `ttl` 0 is the kernel's own hop limit. Answers undefined if it left, else an errno name: ENETUNREACH, EACCES, EMSGSIZE,
-   * EAGAIN (the kernel's queue is full), EBADF (closed), EAFNOSUPPORT (the other family), EINVAL (no address).
+   * Asks `address`; `ttl` 0 is the kernel's own hop limit. Answers undefined if it left, else an errno name: ENETUNREACH, EACCES,
+   * EMSGSIZE, EAGAIN (the kernel's queue is full), EBADF (closed), EAFNOSUPPORT (the other family), EINVAL (no address).
    */
   send(address: string, sequence: number, ttl: number, payload: Uint8Array): string | undefined {
     if (this.isClosed) return 'EBADF'

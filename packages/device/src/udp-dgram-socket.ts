@@ -1,5 +1,5 @@
-// Owns: UdpDgramSocket, the same socket over node:dgram, for machines without batches. What it cannot do: a NIC, a mark, a hop limit of one
-// datagram, and to say which destination of an unconnected socket ICMP was about.
+// Owns: UdpDgramSocket, the same socket over node:dgram, for machines without batches. What it cannot do: a NIC, a mark, a hop limit of
+// one datagram, and to say which destination of an unconnected socket ICMP was about.
 
 import { createSocket, type Socket } from 'node:dgram'
 import type { Owner } from '@tun/stack'

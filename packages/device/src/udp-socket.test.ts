@@ -151,7 +151,7 @@ describe.each(implementations)('%s', (_, Implementation) => {
     expect([held, a.socket.sendLent(owner, bytes, 0, 16, 0, to)]).toEqual([0, false])
   })
 
-  test('of a train that is too long for the queue, the beginning is taken; of one with a datagram that is refused, the others go', async () => {
+  test('a train too long for the queue: the beginning is taken; one with a datagram that is refused: the others go', async () => {
     const refused: unknown[] = []
     const a = open({ family: 4, maxQueued: 1000 }, { refused: (code, payload) => void refused.push([code, payload.toString()]) })
     const b = open({ family: 4, localAddress: '127.0.0.1' })

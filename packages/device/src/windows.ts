@@ -1,5 +1,5 @@
-// Owns: the rules of Windows: names of network connections, Wintun's errors in words, and the GUID by which Windows knows an adapter again.
-// Read first: https://git.zx2c4.com/wintun/about; winerror.h. Tested as rules; never run on Windows.
+// Owns: the rules of Windows: names of network connections, Wintun's errors in words, and the GUID by which Windows knows an adapter
+// again. Read first: https://git.zx2c4.com/wintun/about; winerror.h. Tested as rules; never run on Windows.
 
 import { createHash } from 'node:crypto'
 import { dirname } from 'node:path'

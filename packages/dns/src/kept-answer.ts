@@ -1,5 +1,5 @@
-// Owns: an answer as it is remembered: taken apart once, so that giving it costs a copy, a few TTLs and the OPT record this client may get.
-// RFC 2181 §8 (TTL), RFC 6891 §6.1.1 (OPT is hop by hop).
+// Owns: an answer as it is remembered: taken apart once, so that giving it costs a copy, a few TTLs and the OPT record this client may
+// get. RFC 2181 §8 (TTL), RFC 6891 §6.1.1 (OPT is hop by hop).
 
 import { EDNS_OPT_BYTES, HEADER_BYTES, type Query, TYPE, writeOpt } from './message.js'
 import { readRecords } from './records.js'

@@ -1,5 +1,6 @@
 // Owns: the grammar of one entry of Clash's `nameserver` list: an address or name with a scheme or not, a port or not.
-//   10.0.0.1 · 10.0.0.1:5353 · udp://… · tcp://… · tls://dns.example (853) · https://dns.example/dns-query (443) · system · rcode://refused
+//   10.0.0.1 · 10.0.0.1:5353 · udp://… · tcp://… · tls://dns.example (853) · https://dns.example/dns-query (443)
+//   system · rcode://refused
 //   …#PROXY&skip-cert-verify=true&ecs=192.0.2.0/24: what it leaves by, and parameters, as mihomo has them
 
 import { isIP } from 'node:net'

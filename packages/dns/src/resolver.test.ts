@@ -154,7 +154,7 @@ test('TCP: framed, cut anywhere; a server that hangs up is passed over', async (
   expect(first(await resolver([`tcp://127.0.0.1:${hangup}`, `tcp://127.0.0.1:${good}`], PATIENT).resolve(QUERY))).toBe('203.0.113.5')
 })
 
-test('another network: answers are forgotten, who was silent is asked first again, and no connection of the old network is used', async () => {
+test('another network: answers are forgotten, who was silent is asked first again, no connection of the old one is used', async () => {
   let silent = true
   const quiet = await udpServer((query, from, socket) => {
     if (!silent) socket.send(answerTo(query, '203.0.113.1'), from.port, from.address)

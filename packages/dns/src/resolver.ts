@@ -109,8 +109,8 @@ export class Resolver {
   }
 
   /**
-   * The answer to a query's bytes, with the query's id, question and EDNS0. Made to be the `resolve` of a `DnsServer`. SERVFAIL, REFUSED and
-   * NOTIMP of one server are kept and the next is asked. Rejects with a `DnsError` (`ERR_TUN_DNS_TIMEOUT`, `_OVERLOAD`, `_CLOSED`,
+   * The answer to a query's bytes, with the query's id, question and EDNS0. Made to be the `resolve` of a `DnsServer`. SERVFAIL, REFUSED
+   * and NOTIMP of one server are kept and the next is asked. Rejects with a `DnsError` (`ERR_TUN_DNS_TIMEOUT`, `_OVERLOAD`, `_CLOSED`,
    * `_LENGTH` for what is no query) or with the signal's reason.
    */
   readonly resolve = async (query: Uint8Array, { signal }: { signal?: AbortSignal } = {}): Promise<Uint8Array> => {

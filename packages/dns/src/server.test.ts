@@ -59,7 +59,7 @@ describe('fake addresses', () => {
     expect(asked).toEqual([])
   })
 
-  test('no real address gets round them: HTTPS answers lose their hints, ANY is the fake A; without an upstream there is no HTTPS', async () => {
+  test('no real address gets round them: HTTPS answers lose their hints, ANY is the fake A; no upstream, no HTTPS', async () => {
     const { resolve, asked } = upstream()
     expect(await said(fake({ resolve }), ask('a.example', TYPE.ANY))).toEqual({ rcode: 'NOERROR', answers: ['A 1 198.18.0.2'] })
     expect(asked).toEqual([])

@@ -9,9 +9,8 @@ const NAME = '076578616d706c6503636f6d00'
 /** An answer to `example.com HTTPS` with these records in its answer section, and others behind it. */
 function answer(records: string[], authority: string[] = [], additional: string[] = []): Uint8Array {
   const count = (list: string[]) => list.length.toString(16).padStart(4, '0')
-  return HEX(
-    `1234 81a0 0001 ${count(records)} ${count(authority)} ${count(additional)} ${NAME} 0041 0001 ${[records, authority, additional].flat().join('')}`,
-  )
+  const all = [records, authority, additional]
+  return HEX(`1234 81a0 0001 ${all.map(count).join(' ')} ${NAME} 0041 0001 ${all.flat().join('')}`)
 }
 const record = (rdata: string, type = '0041', owner = 'c00c') =>
   `${owner} ${type} 0001 0000012c ${(rdata.replaceAll(/\s/g, '').length / 2).toString(16).padStart(4, '0')} ${rdata}`

@@ -1,4 +1,5 @@
-// Owns: connections that we open towards the side of the applications: whom we pretend to be, and from which port. RFC 9293 §3.10.1, RFC 6056.
+// Owns: connections that we open towards the side of the applications: whom we pretend to be, and from which port.
+// RFC 9293 §3.10.1, RFC 6056.
 
 import { randomInt } from 'node:crypto'
 import {
@@ -35,8 +36,8 @@ const LAST_PORT = 60_999
 const TRIES = 256
 
 /**
- * @throws TypeError ERR_TUN_ADDRESS (no address, one no connection can have, or two of different families), ERR_TUN_LOCAL_ADDRESS; RangeError
- * ERR_TUN_PORT; Error EADDRINUSE
+ * @throws TypeError ERR_TUN_ADDRESS (no address, one no connection can have, or two of different families), ERR_TUN_LOCAL_ADDRESS;
+ * RangeError ERR_TUN_PORT; Error EADDRINUSE
  */
 export function openConnection(stack: Stack, driver: Driver, options: ConnectOptions, routed: boolean): TunSocket {
   const { host, port, localPort, signal } = options

@@ -24,7 +24,8 @@ afterEach(() => {
 })
 
 test('enable: false opens nothing', async () => {
-  await expect(createTunInbound({ tun: { enable: false, 'device-url': 'dev://tun0' } })).rejects.toMatchObject({ code: 'ERR_TUN_DISABLED' })
+  const disabled = createTunInbound({ tun: { enable: false, 'device-url': 'dev://tun0' } })
+  await expect(disabled).rejects.toMatchObject({ code: 'ERR_TUN_DISABLED' })
   expect(opened).toEqual([])
 })
 

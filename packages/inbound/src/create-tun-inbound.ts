@@ -16,10 +16,10 @@ import { stateFile } from './state-file.js'
 import { TunInbound } from './tun-inbound.js'
 
 /**
- * Opens a TUN (or takes `device`) and answers its inbound, which emits 'connection' and 'datagram'. Attach your listeners in the same tick.
- * Keys that are unknown or not acted on are told as 'warning'.
- * @throws ConfigError ERR_TUN_CONFIG (a bad key), RangeError ERR_TUN_LIMIT, TypeError ERR_TUN_LOCAL_ADDRESS (`dns-listen`), Error ERR_TUN_DNS_LISTEN (`dns.listen`), TunError (the
- * device: `code`, `hint`), the signal's reason if it has aborted
+ * Opens a TUN (or takes `device`) and answers its inbound, which emits 'connection' and 'datagram'. Attach your listeners in the same
+ * tick. Keys that are unknown or not acted on are told as 'warning'.
+ * @throws ConfigError ERR_TUN_CONFIG (a bad key), RangeError ERR_TUN_LIMIT, TypeError ERR_TUN_LOCAL_ADDRESS (`dns-listen`), Error
+ * ERR_TUN_DNS_LISTEN (`dns.listen`), TunError (the device: `code`, `hint`), the signal's reason if it has aborted
  */
 export async function createTunInbound(options: TunInboundOptions): Promise<TunInbound> {
   options.signal?.throwIfAborted()
@@ -27,7 +27,8 @@ export async function createTunInbound(options: TunInboundOptions): Promise<TunI
   const { handler, hosts, outbound, ...dnsSection } = options.dns ?? {}
   const enable = options.device === undefined && (options.tun?.enable ?? true)
   const warnings: string[] = []
-  const onWarning = (warning: Diagnostic) => void warnings.push(formatDiagnostic({ ...warning, severity: 'error' })) // the event says which
+  // The event says that it is a warning: the line does not.
+  const onWarning = (warning: Diagnostic) => void warnings.push(formatDiagnostic({ ...warning, severity: 'error' }))
   const tun = parseTun({ ...options.tun, enable }, { onWarning })
   const dns = parseDns(dnsSection, { onWarning })
   const routed = options.device === undefined && tun['device-url']?.startsWith('dev://') === true

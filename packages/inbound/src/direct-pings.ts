@@ -1,5 +1,5 @@
-// Owns: pings carried on by the machine's own sockets: one socket a family, a table of those that wait for an answer, bounded in number, bytes
-// and time. Read first: RFC 5508 §3 and §4 (what a NAT does with queries and with errors about them), icmp(7).
+// Owns: pings carried on by the machine's own sockets: one socket a family, a table of those that wait for an answer, bounded in number,
+// bytes and time. Read first: RFC 5508 §3 and §4 (what a NAT does with queries and with errors about them), icmp(7).
 
 import { openPing, type PingSocket } from '@tun/device'
 import { formatAddress, parseAddress } from '@tun/stack'

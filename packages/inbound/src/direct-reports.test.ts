@@ -26,7 +26,7 @@ test('what this machine said comes from nobody, which is the gateway; its addres
   expect(vi.mocked(networkInterfaces).mock.calls.length).toBeLessThan(2)
 })
 
-test('an error of the other family is the same in this one, from the gateway or the destination (RFC 7915); a foreign MTU is nobody’s', () => {
+test('an error of the other family is the same in this one, from gateway or destination (RFC 7915); a foreign MTU is nobody’s', () => {
   expect(asSeenFrom({ type: 3, code: 0, from: '2001:db8::7' }, asked6, fake)).toEqual({ type: 11, code: 0, from: '' })
   expect(asSeenFrom({ type: 1, code: 4, from: '2001:db8::7' }, asked6, fake)).toEqual({ type: 3, code: 1, from: fake.address })
   expect(asSeenFrom({ type: 11, code: 0, from: '192.0.2.7' }, asked, fake6)).toEqual({ type: 3, code: 0, from: '' })

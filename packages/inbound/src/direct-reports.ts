@@ -1,5 +1,5 @@
-// Owns: what ICMP said to this machine's own sockets, put into the terms of the application whose packet it was: who said it, of which family.
-// Read first: RFC 792, RFC 4443 §3, RFC 7915 §4.2 and §5.2 (one family's errors in the other).
+// Owns: what ICMP said to this machine's own sockets, put into the terms of the application whose packet it was: who said it, of which
+// family. Read first: RFC 792, RFC 4443 §3, RFC 7915 §4.2 and §5.2 (one family's errors in the other).
 
 import { networkInterfaces } from 'node:os'
 import type { PathReport } from './outbound.js'
@@ -16,8 +16,8 @@ interface Asked {
 }
 
 /**
- * The report as the application would have had it; undefined: nothing that would make sense to it. What the destination itself said comes from
- * the address that the application knows it by; what this machine said, from the router that the inbound is.
+ * The report as the application would have had it; undefined: nothing that would make sense to it. What the destination itself said comes
+ * from the address that the application knows it by; what this machine said, from the router that the inbound is.
  */
 export function asSeenFrom(report: PathReport, asked: Asked, known: Asked): PathReport | undefined {
   const { type, code, from } = report

@@ -32,7 +32,9 @@ export class DnsStreams {
     private readonly limit = MAX_STREAMS,
   ) {}
 
-  /** Serves one until the client ends or goes silent; at the limit the one that has asked nothing for longest is closed (RFC 7766 §6.2.3). */
+  /**
+   * Serves one until the client ends or goes silent; at the limit the one that has asked nothing for longest is closed (RFC 7766 §6.2.3).
+   */
   serve(socket: TunSocket | Socket, from: { source: unknown; destination: unknown }): void {
     if (this.open.size >= this.limit) {
       for (const oldest of this.open) {

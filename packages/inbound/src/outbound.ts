@@ -23,8 +23,8 @@ export interface DatagramFlow {
 /** One socket for a whole flow: sends to any destination, receives from anybody. */
 export interface DatagramOutbound {
   /**
-   * Takes `payload`, which must not change any more, and sends it on. `ttl` is the hop limit it came with, 0 or none if that is not known: an
-   * outbound that is a router goes on with one less. False: dropped, because a queue is full or it is closed.
+   * Takes `payload`, which must not change any more, and sends it on. `ttl` is the hop limit it came with, 0 or none if that is not known:
+   * an outbound that is a router goes on with one less. False: dropped, because a queue is full or it is closed.
    */
   send(payload: Uint8Array, to: Destination, ttl?: number): boolean
   /** `fn` gets every datagram that comes back, with its true source. One function; the payload is the callee's to keep. */
@@ -60,8 +60,8 @@ export interface Outbound {
   /** UDP. An outbound without it carries TCP only. */
   associate?(flow: DatagramFlow, signal?: AbortSignal): Promise<DatagramOutbound>
   /**
-   * Pings: `echo.forward(outbound.ping)`. Resolves to the answer, or false after some time without one. Rejects with an error whose `report` is
-   * what ICMP said (`PathReport`), or whose `code` is an errno name. An outbound without it carries none.
+   * Pings: `echo.forward(outbound.ping)`. Resolves to the answer, or false after some time without one. Rejects with an error whose
+   * `report` is what ICMP said (`PathReport`), or whose `code` is an errno name. An outbound without it carries none.
    */
   ping?(this: void, ping: Ping): Promise<EchoAnswer>
 }

@@ -22,7 +22,7 @@ const ANSWER6 = '129/0'
 const PROHIBITED = '3/13'
 
 describe('a ping', () => {
-  test('is answered for the gateway, for what is listened on by address or prefix, and for the DNS server; others are refused', async () => {
+  test('is answered for the gateway, what is listened on by address or prefix, and the DNS server; others are refused', async () => {
     await using w = await world({ tun: { 'dns-listen': '198.18.0.3:53' } })
     w.inbound.listen({ port: 80 }, () => {})
     const service = w.inbound.listen({ address: '203.0.113.0/24', port: 80 }, () => {})
@@ -123,7 +123,7 @@ describe('a ping', () => {
     expect(w.icmp).toEqual([])
   })
 
-  test('is forwarded: an answer keeps its hop limit, and what the path reported comes from who did; forward() says what failed', async () => {
+  test('is forwarded: an answer keeps its hop limit, what the path reported comes from who did; forward() says what failed', async () => {
     await using w = await world()
     const packets: { ttl: number; from: string }[] = []
     const { ondeliver } = w.nic

@@ -1,79 +1,39 @@
-// Owns: TunInbound, what createTunInbound answers: one device, its stack and driver, and who is told of what arrives.
-// Precedence: dns-listen, then listen/listenDatagrams (most specific first), then the events.
+// Owns: TunInbound, what createTunInbound answers: one device, its stack and driver, from the first packet to the end.
+// Precedence: dns-listen, then listen/listenDatagrams (most specific first), then the events;
+// see arriving-connections.ts and its siblings.
 
-import { setMaxListeners } from 'node:events'
 import type { Uplink } from '@tun/device'
 import {
-  type Datagram,
   type Device,
   Driver,
-  type Echo,
   EOF,
   errnoError,
-  formatAddress,
   GONE,
   GONE_EVENT,
   nodeHost,
-  REQUEST,
   type Stack,
   type TcpConnection,
-  TunDatagram,
-  TunEcho,
+  type TunDatagram,
   TunFlow,
-  type TunPacket,
   TunSocket,
   throwLater,
   type UdpFlow,
-  UdpPort,
-  type Undelivered,
 } from '@tun/stack'
 import { type ConnectOptions, openConnection } from './active-open.js'
-import { isOfThisHost, localAddressError, type Matcher, matcher, type ServiceAddress } from './address-match.js'
+import type { Matcher, ServiceAddress } from './address-match.js'
+import type { ArrivalScope } from './arrival-scope.js'
+import { ArrivingConnections } from './arriving-connections.js'
+import { ArrivingDatagrams } from './arriving-datagrams.js'
+import { ArrivingPings } from './arriving-pings.js'
 import { connectionsOf } from './connection-queue.js'
-import { answerDatagram, DnsStreams } from './dns-hijack.js'
 import type { DnsSocket } from './dns-socket.js'
-import { attempt, decide, ReportingEmitter } from './emitter.js'
+import { decide, ReportingEmitter } from './emitter.js'
 import { FakePins } from './fake-pins.js'
+import { endAfterFailure, type TunInboundEvents } from './inbound-events.js'
 import { LocalAddresses } from './local-addresses.js'
-import type { Named, NameService } from './name-service.js'
+import type { NameService } from './name-service.js'
 import { packetHook } from './packet-hook.js'
-import { type Listener, Services } from './services.js'
-
-export interface TunInboundEvents {
-  /** A connection asks to be accepted. A listener that throws or rejects has it refused. */
-  connection: (socket: TunSocket) => unknown
-  /** A datagram, unless there are 'flow' listeners. Without either, it is rejected (port unreachable). */
-  datagram: (datagram: TunDatagram) => unknown
-  /** The first datagram of a source; it follows as the flow's first 'message'. */
-  flow: (flow: TunFlow) => unknown
-  /**
-   * A ping to an address that is neither the NIC's nor served here; those are answered. Without a listener it is refused (administratively
-   * prohibited), and a listener that throws has it refused as well.
-   */
-  icmp: (echo: TunEcho) => unknown
-  /**
-   * Every packet before the stack sees it, in the middle of its turn: decide at once, do not keep `packet`. Without a listener it costs
-   * nothing. A listener that throws has the packet dropped.
-   */
-  packet: (packet: TunPacket) => unknown
-  /** The device failed (the inbound is closed then), or a listener did (`flow` says whose). */
-  error: (error: Error & { code?: string; flow?: TunSocket | TunFlow | TunDatagram | TunEcho }) => void
-  /** Worth a line in a log: a key that is not acted on, the NIC is down, the machine slept. */
-  warning: (message: string) => void
-  /** The machine's own way out is another one (undefined: there is none), or has other addresses. networkChanged() was called before. */
-  uplink: (uplink: Uplink | undefined) => void
-  /** The machine slept for about so many milliseconds. networkChanged() was called before. */
-  resumed: (ms: number) => void
-  close: () => void
-}
-
-/** Anything with net.Server's way of taking a socket: http.Server, tls.Server, http2 servers. */
-export interface SocketServer {
-  readonly listening?: boolean
-  emit(event: 'connection', socket: TunSocket): boolean
-  emit(event: 'listening'): boolean
-}
-export type SocketHandler = (socket: TunSocket) => unknown
+import { type Listener, ServedPlaces, type SocketHandler, type SocketServer } from './services.js'
 
 /** What createTunInbound has put together. */
 export interface TunInboundParts {
@@ -99,10 +59,6 @@ export interface UplinkWatch {
   close(): void
 }
 
-/** One more that waits for a name is dropped, as a full queue would. */
-const MAX_WAITING_DATAGRAMS = 1024
-const MAX_WAITING_PINGS = 256
-
 /** setTimeout turns anything longer into 1 ms. */
 const LONGEST_DRAIN = 2 ** 31 - 1
 
@@ -111,27 +67,18 @@ export class TunInbound extends ReportingEmitter<TunInboundEvents> {
   private readonly stack: Stack
   private readonly driver: Driver
   private readonly names: NameService | null
-  private readonly dnsMatchers: readonly Matcher[]
   private readonly dnsSocket: DnsSocket | undefined
-  private dnsStreams: DnsStreams | undefined
   private readonly routed: boolean
   private readonly own: LocalAddresses | null
   private readonly network: UplinkWatch | undefined
-  private readonly udpPort: UdpPort
-  private readonly services = new Services<SocketHandler>()
-  private readonly datagramServices = new Services<(datagram: TunDatagram) => unknown>()
-  private readonly pins: FakePins<TcpConnection | UdpFlow> | null
+  private readonly places: ServedPlaces
+  private readonly tcp: ArrivingConnections
+  private readonly udp: ArrivingDatagrams
+  private readonly pings: ArrivingPings
   private closing: Promise<void> | null = null
   private over = false
-  /** Datagrams, and pings, whose destination's name other gateways are asked for. */
-  private waitingDatagrams = 0
-  private waitingPings = 0
-  /** Flows that 'flow' listeners were told of. */
-  private readonly announced = new WeakSet<TunFlow>()
   private drained: (() => void) | null = null
   private detachSignal = () => {}
-  /** Aborts when all is over. */
-  private readonly ending = new AbortController()
 
   /** Use createTunInbound. */
   constructor({ device, stack, names, dnsMatchers, dnsSocket, routed, watchUplink, warnings = [], signal }: TunInboundParts) {
@@ -139,20 +86,18 @@ export class TunInbound extends ReportingEmitter<TunInboundEvents> {
     this.device = device
     this.stack = stack
     this.names = names
-    this.pins = names?.fakeIp ? new FakePins(names.fakeIp) : null
-    this.dnsMatchers = names === null ? [] : dnsMatchers
     this.dnsSocket = dnsSocket
     this.routed = routed
     this.driver = new Driver(
       device,
       stack,
       {
-        tcp: (c, bits) => this.tcp(c, bits),
-        datagram: d => this.datagram(d),
-        carry: d => this.carry(d),
-        flowEnded: flow => this.flowEnded(flow),
-        echo: request => this.echo(request),
-        undelivered: report => this.undelivered(report),
+        tcp: (c, bits) => this.tcpHappened(c, bits),
+        datagram: d => this.udp.datagram(d),
+        carry: d => this.udp.carry(d),
+        flowEnded: flow => this.udp.ended(flow),
+        echo: request => this.pings.request(request),
+        undelivered: report => this.udp.undelivered(report),
       },
       nodeHost,
       {
@@ -162,11 +107,13 @@ export class TunInbound extends ReportingEmitter<TunInboundEvents> {
         resumed: ms => this.resumed(ms),
       },
     )
-    this.udpPort = new UdpPort(stack, this.driver)
-    for (const { port, matches } of this.dnsMatchers) stack.udp.serve(port, matches)
+    this.places = new ServedPlaces(stack, names, dnsMatchers, routed)
+    const scope = this.scope()
+    this.tcp = new ArrivingConnections(scope)
+    this.udp = new ArrivingDatagrams(scope)
+    this.pings = new ArrivingPings(scope)
     this.own = routed ? new LocalAddresses(device) : null
-    stack.local = (w0, w1, w2, w3) => this.isServed(w0, w1, w2, w3) || this.own?.has(w0, w1, w2, w3) === true
-    setMaxListeners(0, this.ending.signal) // pings, and the lookups of their names, listen to it
+    stack.local = (w0, w1, w2, w3) => this.places.coversAddress(w0, w1, w2, w3) || this.own?.has(w0, w1, w2, w3) === true
     this.driver.start()
     this.network = watchUplink?.(uplink => this.uplinkChanged(uplink)) // last: nothing throws any more that would leave it open
     setImmediate(() => {
@@ -176,6 +123,24 @@ export class TunInbound extends ReportingEmitter<TunInboundEvents> {
       const abort = () => void this.close()
       signal.addEventListener('abort', abort, { once: true })
       this.detachSignal = () => signal.removeEventListener('abort', abort)
+    }
+  }
+
+  private scope(): ArrivalScope {
+    const { stack, driver, names, places } = this
+    return {
+      stack,
+      driver,
+      names,
+      places,
+      pins: names?.fakeIp ? new FakePins<TcpConnection | UdpFlow>(names.fakeIp) : null,
+      events: this,
+      isClosing: () => this.closing !== null,
+      isOver: () => this.over,
+      listenerFailed: (error, flow) => {
+        endAfterFailure(flow, error)
+        this.report(error)
+      },
     }
   }
 
@@ -193,8 +158,8 @@ export class TunInbound extends ReportingEmitter<TunInboundEvents> {
   }
 
   /**
-   * The interface that this machine's own default route leaves by, TUNs left out, and its addresses: sockets bound to them do not come back
-   * by the TUN. It follows the kernel; 'uplink' tells of changes. Undefined: there is none, or this is not Linux.
+   * The interface that this machine's own default route leaves by, TUNs left out, and its addresses: sockets bound to them do not come
+   * back by the TUN. It follows the kernel; 'uplink' tells of changes. Undefined: there is none, or this is not Linux.
    */
   get uplink(): Uplink | undefined {
     return this.network?.uplink
@@ -271,24 +236,12 @@ export class TunInbound extends ReportingEmitter<TunInboundEvents> {
    * @throws TypeError ERR_TUN_ADDRESS, ERR_TUN_LOCAL_ADDRESS
    */
   listen(where: ServiceAddress, server: SocketServer | SocketHandler): Listener {
-    const handle = typeof server === 'function' ? server : (socket: TunSocket) => void server.emit('connection', socket)
-    const listener = this.services.add(this.serviceAt(where), handle)
-    if (typeof server !== 'function' && server.listening === false) server.emit('listening')
-    return listener
+    return this.places.addStreams(where, server)
   }
 
   /** The same for datagrams; they make no flow. `port` is needed: every port of every address is what 'datagram' is for. */
   listenDatagrams(where: ServiceAddress & { port: number }, handle: (datagram: TunDatagram) => unknown): Listener {
-    const at = this.serviceAt(where)
-    if (at.port === 0) throw Object.assign(new TypeError("listenDatagrams needs a 'port'"), { code: 'ERR_TUN_ADDRESS' })
-    const stop = this.stack.udp.serve(at.port, at.matches)
-    const listener = this.datagramServices.add(at, handle)
-    return {
-      close: () => {
-        stop()
-        listener.close()
-      },
-    }
+    return this.places.addDatagrams(where, handle)
   }
 
   /**
@@ -302,16 +255,9 @@ export class TunInbound extends ReportingEmitter<TunInboundEvents> {
     return taken
   }
 
-  private serviceAt(where: ServiceAddress): Matcher {
-    const service = matcher(where)
-    if (this.routed && where.address !== undefined && isOfThisHost(where.address)) throw localAddressError(where.address)
-    if (where.address !== undefined) this.names?.fakeIp?.reserve(where.address) // or a name would lead to the service
-    return service
-  }
-
   /**
-   * Opens a connection to the side of the applications, from any address: the answer of a TunSocket that is `connecting`. Its 'error' has the
-   * errno of connect(2): ECONNREFUSED, ETIMEDOUT.
+   * Opens a connection to the side of the applications, from any address: the answer of a TunSocket that is `connecting`. Its 'error' has
+   * the errno of connect(2): ECONNREFUSED, ETIMEDOUT.
    * @throws see active-open.ts; ERR_TUN_CLOSED behind close()
    */
   connect(options: ConnectOptions): TunSocket {
@@ -373,17 +319,22 @@ export class TunInbound extends ReportingEmitter<TunInboundEvents> {
     this.tearDown()
   }
 
+  private tcpHappened(c: TcpConnection, bits: number): void {
+    this.tcp.happened(c, bits)
+    if (bits & GONE_EVENT && this.drained !== null && this.stack.tcp.flows.size === 0) this.drained()
+  }
+
   private drainTcp(): void {
-    this.stack.drain({ tcp: (c, bits) => this.tcp(c, bits), datagram: () => {}, flowEnded: flow => this.flowEnded(flow) })
+    this.stack.drain({ tcp: (c, bits) => this.tcpHappened(c, bits), datagram: () => {}, flowEnded: flow => this.udp.ended(flow) })
   }
 
   private tearDown(): void {
     this.over = true
     this.driver.stop()
-    this.ending.abort(errnoError('ECONNABORTED', 'ping'))
+    this.pings.end()
     for (const flow of [...this.stack.udp.flows]) {
       this.stack.udp.flows.close(flow)
-      this.flowEnded(flow)
+      this.udp.ended(flow)
     }
     this.network?.close()
     this.dnsSocket?.close()
@@ -426,100 +377,6 @@ export class TunInbound extends ReportingEmitter<TunInboundEvents> {
     this.tearDown()
   }
 
-  // ---- TCP
-
-  private tcp(c: TcpConnection, bits: number): void {
-    if (bits & REQUEST) this.request(c)
-    if (c.user instanceof TunSocket) c.user.happened(bits)
-    if (bits & GONE_EVENT) {
-      this.pins?.unpin(c)
-      c.user = null
-      if (this.drained !== null && this.stack.tcp.flows.size === 0) this.drained()
-    }
-  }
-
-  private request(c: TcpConnection): void {
-    if (this.closing !== null) return c.reject('refused')
-    const { l0, l1, l2, l3, localPort } = c
-    if (this.names !== null && this.isDns(localPort, l0, l1, l2, l3)) {
-      const socket = new TunSocket(c, this.driver).accept()
-      return (this.dnsStreams ??= new DnsStreams(this.names.server)).serve(socket, socket)
-    }
-    const serve = this.services.find(localPort, l0, l1, l2, l3)
-    if (serve) {
-      const socket = new TunSocket(c, this.driver)
-      return attempt(
-        () => serve(socket),
-        error => this.listenerFailed(error, socket),
-      )
-    }
-    const address = formatAddress(l0, l1, l2, l3)
-    const found = this.names?.find(address)
-    if (found === null) return c.reject('host-unreachable')
-    const socket = new TunSocket(c, this.driver)
-    if (!(found instanceof Promise)) return this.announce(c, socket, found)
-    // Other gateways are asked for the name; meanwhile the application waits in its connect, and may give up.
-    socket.on('error', ignore)
-    void found.then(named => {
-      if (this.over || socket.destroyed) return
-      socket.off('error', ignore)
-      if (named === null) socket.reject('host-unreachable')
-      else this.announce(c, socket, named)
-    })
-  }
-
-  private announce(c: TcpConnection, socket: TunSocket, named: Named | undefined): void {
-    if (named && !named.real) this.pins?.pin(c, socket.destination.address)
-    if (named !== undefined) {
-      Object.assign(socket.destination, named.real ? named : { host: named.host })
-      socket.hostSource = named.real ? 'dns' : 'fake-ip'
-    }
-    if (!decide(this, 'connection', [socket], error => this.listenerFailed(error, socket))) socket.reject('refused')
-  }
-
-  private isDns(port: number, w0: number, w1: number, w2: number, w3: number): boolean {
-    for (const dns of this.dnsMatchers) if (dns.port === port && dns.matches(w0, w1, w2, w3)) return true
-    return false
-  }
-
-  private listenerFailed(error: Error, flow: TunSocket | TunFlow | TunDatagram | TunEcho): void {
-    if (flow instanceof TunSocket) {
-      flow.on('error', () => {}) // it is told below
-      flow.destroy(error)
-    } else if (flow instanceof TunFlow) flow.close()
-    else if (flow instanceof TunEcho) flow.unreachable('prohibited')
-    else flow.reject()
-    Reflect.defineProperty(error, 'flow', { value: flow, configurable: true }) // not enumerable: nobody wants the whole stack in a log
-    this.report(error)
-  }
-
-  // ---- ICMP and packets
-
-  private echo(e: Echo): void {
-    if (this.closing !== null) return
-    const found = this.names?.find(formatAddress(e.d0, e.d1, e.d2, e.d3))
-    if (found instanceof Promise && this.waitingPings === MAX_WAITING_PINGS) return
-    const echo = new TunEcho(e, this.stack, this.driver, this.ending.signal)
-    if (!(found instanceof Promise)) return this.pinged(echo, found)
-    this.waitingPings++
-    void found.then(named => {
-      this.waitingPings--
-      if (!this.over) this.pinged(echo, named)
-    })
-  }
-
-  private pinged(echo: TunEcho, named: Named | undefined | null): void {
-    if (named === null) return void echo.unreachable()
-    if (named) Object.assign(echo.destination, named.real ? named : { host: named.host })
-    if (!decide(this, 'icmp', [echo], error => this.listenerFailed(error, echo))) echo.unreachable('prohibited')
-  }
-
-  /** Is anything served at this address? What is served at all of them does not count. */
-  private isServed(w0: number, w1: number, w2: number, w3: number): boolean {
-    if (this.dnsMatchers.some(dns => dns.bits >= 0 && dns.matches(w0, w1, w2, w3))) return true
-    return this.services.coversAddress(w0, w1, w2, w3) || this.datagramServices.coversAddress(w0, w1, w2, w3)
-  }
-
   protected override listenersChanged(event: keyof TunInboundEvents | undefined): void {
     if (event !== 'packet' && event !== undefined) return
     if (this.listenerCount('packet') === 0) this.stack.hook = null
@@ -530,83 +387,4 @@ export class TunInbound extends ReportingEmitter<TunInboundEvents> {
         error => this.report(error),
       )
   }
-
-  // ---- UDP
-
-  /** On a way its flow's relay knows, so that neither name nor listener is asked for again. */
-  private carry(d: Datagram): boolean {
-    const flow = d.flow?.user
-    return flow instanceof TunFlow && flow.carrier !== null && this.listenerCount('flow') > 0 && flow.carry(d)
-  }
-
-  private datagram(d: Datagram): void {
-    if (d.flow === null) return this.serveDatagram(d)
-    const udp = d.flow
-    const found = this.names?.find(addressOf(d))
-    if (found === null) return new TunDatagram(d, this.udpPort, null, undefined).reject('host')
-    const datagram = new TunDatagram(d, this.udpPort, this.flowOf(udp), undefined)
-    if (!(found instanceof Promise)) return this.deliver(datagram, udp, found)
-    if (this.waitingDatagrams === MAX_WAITING_DATAGRAMS) return
-    this.waitingDatagrams++
-    void found.then(named => {
-      this.waitingDatagrams--
-      if (this.over || datagram.flow?.closed) return
-      if (named === null) datagram.reject('host')
-      else this.deliver(datagram, udp, named)
-    })
-  }
-
-  private deliver(datagram: TunDatagram, udp: UdpFlow, named: Named | undefined): void {
-    const { destination } = datagram
-    const flow = this.flowOf(udp)
-    if (named && !named.real) this.pins?.pin(udp, destination.address)
-    if (named) destination.host = named.host
-    if (named?.real) destination.real = true
-    if (this.listenerCount('flow') > 0) {
-      if (!this.announced.has(flow)) {
-        this.announced.add(flow)
-        decide(this, 'flow', [flow], error => this.listenerFailed(error, flow))
-      }
-      if (flow.listenerCount('message') === 0) return datagram.reject()
-      decide(flow, 'message', [datagram.payload, destination, datagram.ttl], error => this.listenerFailed(error, flow))
-    } else if (!decide(this, 'datagram', [datagram], error => this.listenerFailed(error, datagram))) datagram.reject()
-  }
-
-  private flowOf(udp: UdpFlow): TunFlow {
-    return udp.user instanceof TunFlow ? udp.user : new TunFlow(udp, this.udpPort)
-  }
-
-  private serveDatagram(d: Datagram): void {
-    const datagram = new TunDatagram(d, this.udpPort, null, undefined)
-    if (this.names !== null && this.isDns(d.dstPort, d.d0, d.d1, d.d2, d.d3)) {
-      return answerDatagram(this.names.server, datagram)
-    }
-    const serve = this.datagramServices.find(d.dstPort, d.d0, d.d1, d.d2, d.d3)
-    if (!serve) return datagram.reject()
-    attempt(
-      () => serve(datagram),
-      error => this.listenerFailed(error, datagram),
-    )
-  }
-
-  private undelivered({ flow: { user: flow }, from: [w0, w1, w2, w3, port], type, code }: Undelivered): void {
-    if (!(flow instanceof TunFlow) || flow.closed) return
-    const from = { address: formatAddress(w0, w1, w2, w3), port, family: flow.source.family }
-    decide(flow, 'undelivered', [from, { type, code }], error => this.listenerFailed(error, flow))
-  }
-
-  private flowEnded(flow: UdpFlow): void {
-    this.pins?.unpin(flow)
-    if (flow.user instanceof TunFlow) {
-      flow.user.closed = true
-      decide(flow.user, 'close', [], throwLater)
-    }
-    flow.user = null
-  }
-}
-
-function ignore(): void {}
-
-function addressOf(d: Datagram): string {
-  return formatAddress(d.d0, d.d1, d.d2, d.d3)
 }

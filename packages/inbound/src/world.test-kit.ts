@@ -1,6 +1,6 @@
 // Owns: a world for tests on the real event loop: an inbound on a memory NIC, and on the NIC's other side a second stack that plays the
-// kernel of the applications. No root, no network: `world.connect()` is an application's connect(), and every packet between the two can be
-// looked at.
+// kernel of the applications. No root, no network: `world.connect()` is an application's connect(), and every packet between the two can
+// be looked at.
 
 import { once } from 'node:events'
 import type { Readable } from 'node:stream'

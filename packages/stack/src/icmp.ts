@@ -147,7 +147,9 @@ export class Icmp {
     }
   }
 
-  /** Queues an error about the packet in `ip`, with as much of it as an error may quote. A router's own error has the gateway's address. */
+  /**
+   * Queues an error about the packet in `ip`, with as much of it as an error may quote. A router's own error has the gateway's address.
+   */
   about(fault: Fault, ip: IpPacket, slab: Slab, now: Millis): void {
     this.tell(ip, slab, faultWord(fault, ip.v4), fault === 'protocol' && !ip.v4 ? ip.nextAt : 0, fault === 'ttl', now)
   }

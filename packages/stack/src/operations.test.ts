@@ -102,7 +102,8 @@ function run(seed: number) {
   pair.b.onrequest = stream => {
     const actor = new Actor(stream, prng.below(256))
     const client = clients.get(stream.connection.remotePort)
-    // An old duplicate of a SYN makes a connection whose peer has gone: nothing can arrive on it. But a SYN dropped in silence comes again.
+    // An old duplicate of a SYN makes a connection whose peer has gone: nothing can arrive on it.
+    // But a SYN dropped in silence comes again.
     if (client !== undefined && (!client.stream.connected || stream.connection.cookie)) {
       actor.peer = client
       client.peer = actor

@@ -8,8 +8,8 @@ export interface StackOptions {
   /** The device cuts up to 64 KiB into segments (see Device.offload). */
   offload?: boolean
   /**
-   * Receive buffer per connection, bytes: the largest window advertised. It begins at 128 KiB and grows with what the application reads; nothing
-   * is allocated for it.
+   * Receive buffer per connection, bytes: the largest window advertised. It begins at 128 KiB and grows with what the application reads;
+   * nothing is allocated for it.
    */
   rcvBuf?: number
   /**
@@ -23,8 +23,8 @@ export interface StackOptions {
    */
   receiveBudget?: number
   /**
-   * Connections before ESTABLISHED: their SYN, or our SYN-ACK, is not answered yet. For a SYN beyond, the oldest unanswered SYN-ACK older than
-   * 2 s is given up; there being none, the SYN is dropped: the client repeats it.
+   * Connections before ESTABLISHED: their SYN, or our SYN-ACK, is not answered yet. For a SYN beyond, the oldest unanswered SYN-ACK older
+   * than 2 s is given up; there being none, the SYN is dropped: the client repeats it.
    */
   maxPending?: number
   /**
@@ -34,11 +34,11 @@ export interface StackOptions {
    */
   maxPendingPerSource?: number
   /**
-   * Whether a SYN beyond these bounds is answered by a cookie (RFC 4987 §3.6), which makes a connection without the application having been
-   * asked: it can reset it only, and window scale and SACK are lost to clients without timestamps. true: always; 'auto': once SYNs have been
-   * beyond the bounds for 3 s and a quarter of the connections fell silent, or few of 16 clients answered a cookie that was sent to find
-   * out, as it is in a flood and not with clients of a slow application; false: never. As many connections made by cookies as `maxPending`
-   * and `maxPendingPerSource` say may be undecided.
+   * Whether a SYN beyond these bounds is answered by a cookie (RFC 4987 §3.6), which makes a connection without the application having
+   * been asked: it can reset it only, and window scale and SACK are lost to clients without timestamps. true: always; 'auto': once SYNs
+   * have been beyond the bounds for 3 s and a quarter of the connections fell silent, or few of 16 clients answered a cookie that was sent
+   * to find out, as it is in a flood and not with clients of a slow application; false: never. As many connections made by cookies as
+   * `maxPending` and `maxPendingPerSource` say may be undecided.
    */
   synCookies?: 'auto' | boolean
   /** Milliseconds until a pending connection that nobody decides on is given up, silently. */

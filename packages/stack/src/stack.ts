@@ -319,7 +319,8 @@ export class Stack {
   }
 
   /**
-   * Queues a whole IP packet for the NIC, as it stands, checksums included; the bytes are the stack's from now on. False: the queue is full.
+   * Queues a whole IP packet for the NIC, as it stands, checksums included; the bytes are the stack's from now on. False:
+   * the queue is full.
    * @throws TypeError ERR_TUN_PACKET: it is none (its header speaks of another length), or larger than the MTU
    */
   write(packet: Bytes): boolean {

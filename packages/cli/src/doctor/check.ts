@@ -2,7 +2,9 @@
 
 import type { Machine } from './machine.js'
 
-/** `warn`: it works, but not for everybody or not all of it. `fail`: what tun is for does not work. `unknown`: it could not be found out. */
+/**
+ * `warn`: it works, but not for everybody or not all of it. `fail`: what tun is for does not work. `unknown`: it could not be found out.
+ */
 export type Status = 'ok' | 'warn' | 'fail' | 'unknown'
 
 export interface Finding {

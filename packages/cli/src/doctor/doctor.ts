@@ -1,4 +1,5 @@
-// Owns: `tun doctor`: all checks, one after the other, and their report, for people or as JSON. The JSON is an interface: docs/operating.md.
+// Owns: `tun doctor`: all checks, one after the other, and their report, for people or as JSON.
+// The JSON is an interface: docs/operating.md.
 
 import type { DoctorArguments } from '../args.js'
 import { type Check, type Finding, type Status, unknown } from './check.js'

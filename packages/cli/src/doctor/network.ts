@@ -60,12 +60,14 @@ function resolver(machine: Machine): Finding {
   const asked = servers.length === 0 ? 'none (127.0.0.1 is asked)' : servers.join(', ')
   const hosts = /^\s*hosts\s*:(.*)$/m.exec(textOf(machine, '/etc/nsswitch.conf') ?? '')?.[1] ?? ''
   const past = hosts.split(/[\s[]+/).filter(word => /^(resolve|mymachines|mdns\w*)$/.test(word))
-  const found = `nameservers: ${asked}${past.length > 0 ? `; hosts: of /etc/nsswitch.conf asks ${past.join(', ')} before or beside them` : ''}`
+  const beside = past.length > 0 ? `; hosts: of /etc/nsswitch.conf asks ${past.join(', ')} before or beside them` : ''
+  const found = `nameservers: ${asked}${beside}`
   const stub = servers.filter(server => /^(127\.|::1$)/.test(server))
   if (servers.length > 0 && stub.length === 0 && !past.includes('resolve')) return ok(found)
   const systemd = stub.some(server => /^127\.0\.0\.5[34]$/.test(server)) || past.includes('resolve')
   return warn(
-    `${found}. Such queries do not enter a TUN${systemd ? ': systemd-resolved asks by itself' : ''} (tun exec has a resolv.conf of its own)`,
+    `${found}. Such queries do not enter a TUN${systemd ? ': systemd-resolved asks by itself' : ''} ` +
+      '(tun exec has a resolv.conf of its own)',
     systemd ? "sudo resolvectl dns tun0 198.18.0.2 && sudo resolvectl domain tun0 '~.'" : undefined,
   )
 }

@@ -37,7 +37,9 @@ export class Group {
     this.name = servers.map(formatNameserver).join(', ')
   }
 
-  /** An answer, or a refusal (SERVFAIL, REFUSED, NOTIMP) if no server had better. Rejects with ERR_TUN_DNS_TIMEOUT or the signal's reason. */
+  /**
+   * An answer, or a refusal (SERVFAIL, REFUSED, NOTIMP) if no server had better. Rejects with ERR_TUN_DNS_TIMEOUT or the signal's reason.
+   */
   async ask(query: Uint8Array, signal: AbortSignal): Promise<Uint8Array> {
     let cause: unknown
     for (let round = 0; round < this.options.rounds; round++) {

@@ -223,7 +223,7 @@ describe('bounds', () => {
     expect(many.stats.drops.reassembly).toBe(1)
     expect(many.piece(8, 12, false, { source: 5000 })).toBe(null)
   })
-  test('who is told of a timeout is told the first fragment, headers and all; not without one, not of an overlap, not for want of room', () => {
+  test('who is told of a timeout is told the first fragment, headers and all; not without one, of an overlap, for want of room', () => {
     const t = new Bench()
     t.piece(0, 1400, true, { id: 1 })
     t.piece(8, 16, true, { id: 2 })

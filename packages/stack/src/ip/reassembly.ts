@@ -1,5 +1,6 @@
 // Owns: putting fragments together again, IPv4 and IPv6, whoever they are for. Bounded in bytes, datagrams, fragments and time.
-// Read first: RFC 791 §3.2, RFC 815, RFC 1122 §3.3.2 (whom a timeout is told); RFC 8200 §4.5, RFC 5722 (an overlap discards the whole), RFC 1858 (why).
+// Read first: RFC 791 §3.2, RFC 815, RFC 1122 §3.3.2 (whom a timeout is told); RFC 8200 §4.5,
+// RFC 5722 (an overlap discards the whole), RFC 1858 (why).
 
 import { FlowTable, KEY_WORDS } from '../memory/flow-table.js'
 import { type Millis, Slab } from '../memory/slab.js'
@@ -12,7 +13,9 @@ const MAX_BYTES = 4 << 20
 const MAX_DATAGRAMS = 1024
 /** Of one source (a forwarded host), so that it cannot take everybody's room: a quarter, of the datagrams as well. */
 const MAX_BYTES_PER_SOURCE = MAX_BYTES / 4
-/** Charged for a datagram and for every fragment of it: objects, and a buffer of its own. Else 8-byte fragments would cost next to nothing. */
+/**
+ * Charged for a datagram and for every fragment of it: objects, and a buffer of its own. Else 8-byte fragments would cost next to nothing.
+ */
 const OVERHEAD = 256
 /** 65,535 bytes in the smallest fragments anybody has a reason to send (IPv4's minimum MTU of 68 leaves 48 bytes). */
 const MAX_FRAGMENTS = 1366

@@ -162,7 +162,10 @@ export class ByteQueue {
   }
 }
 
-/** Empties an array. A short one keeps its room, for it fills again at once: `length = 0` would throw that away and cost more than it frees. */
+/**
+ * Empties an array. A short one keeps its room, for it fills again at once:
+ * `length = 0` would throw that away and cost more than it frees.
+ */
 export function emptied(array: unknown[]): void {
   if (array.length > 8) array.length = 0
   else while (array.length > 0) array.pop()

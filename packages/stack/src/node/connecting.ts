@@ -15,8 +15,8 @@ export function isConnecting(stream: Duplex | Writable | NodeJS.WritableStream):
 }
 
 /**
- * Calls `settled` once: with null when the stream has connected (`secureConnect` for TLS), with its error when it failed, or with undefined
- * when it closed without one. Answers the undo. 'error' is only looked at: who owns the stream listens to it.
+ * Calls `settled` once: with null when the stream has connected (`secureConnect` for TLS), with its error when it failed, or with
+ * undefined when it closed without one. Answers the undo. 'error' is only looked at: who owns the stream listens to it.
  */
 export function whenConnected(stream: Duplex | Writable, settled: (error: Error | null | undefined) => void): () => void {
   const event = (stream as Connecting).encrypted ? 'secureConnect' : 'connect'

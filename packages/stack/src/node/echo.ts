@@ -86,8 +86,8 @@ export class TunEcho {
   }
 
   /**
-   * Answers in the target's name, by default with what was sent; `ttl` is the answer's hop limit. False: not sent, too much waits, or it was
-   * decided before. @throws RangeError ERR_TUN_DATAGRAM_SIZE
+   * Answers in the target's name, by default with what was sent; `ttl` is the answer's hop limit. False: not sent, too much waits, or it
+   * was decided before. @throws RangeError ERR_TUN_DATAGRAM_SIZE
    */
   reply(payload: Uint8Array = this.payload, ttl = DEFAULT_TTL): boolean {
     if (!this.decide()) return false
@@ -120,8 +120,8 @@ export class TunEcho {
   }
 
   /**
-   * Lets `carry` ask the target, and passes on what it finds: an answer, silence, what the path reported, or by the `code` of what it throws
-   * that there is no way. Resolves when the application was told, with what was thrown, for a log; never rejects.
+   * Lets `carry` ask the target, and passes on what it finds: an answer, silence, what the path reported, or by the `code` of what it
+   * throws that there is no way. Resolves when the application was told, with what was thrown, for a log; never rejects.
    */
   async forward(carry: EchoCarrier): Promise<unknown> {
     if (this.decided || this.forwarding) return undefined

@@ -16,9 +16,9 @@ interface FlowEvents {
   /** A datagram of the flow's source, and the hop limit it came with. The payload is yours. */
   message: (payload: Buffer, to: Destination, ttl: number) => void
   /**
-   * The application's kernel, or a router before it, says that something sent to the flow's source as if from `from` reached nobody: its socket
-   * is closed, or connected to somebody else. One connected to `from` alone is the only one it can tell; so this is no reason to end the
-   * flow, and RFC 4787 REQ-12 forbids it. Type and code are those of ICMP or ICMPv6.
+   * The application's kernel, or a router before it, says that something sent to the flow's source as if from `from` reached nobody: its
+   * socket is closed, or connected to somebody else. One connected to `from` alone is the only one it can tell; so this is no reason to
+   * end the flow, and RFC 4787 REQ-12 forbids it. Type and code are those of ICMP or ICMPv6.
    */
   undelivered: (from: Endpoint, why: { type: number; code: number }) => void
   /** Idle, evicted by a newer flow, or closed. */
@@ -89,8 +89,8 @@ export class TunFlow extends EventEmitter<FlowEvents> {
   }
 
   /**
-   * Tells the source what the path told of a datagram it sent `to`, in the name of who did; `payload` is what the error quoted of it, or all
-   * of it. That the destination itself has a closed port is `reject`.
+   * Tells the source what the path told of a datagram it sent `to`, in the name of who did; `payload` is what the error quoted of it, or
+   * all of it. That the destination itself has a closed port is `reject`.
    */
   report(to: { address: string; port: number }, report: PathReport, payload: Uint8Array): void {
     const words = parseAddress(to.address)

@@ -1,6 +1,6 @@
-// Owns: how many connections may be before ESTABLISHED, or undecided behind a cookie: all together and of one source; and whether what comes
-// beyond is a flood, which cookies answer, or a crowd, which is left to come again. A flood falls silent, or, where it repeats its SYNs,
-// does not answer the few cookies that are sent to find out. Read first: RFC 4987 §3.
+// Owns: how many connections may be before ESTABLISHED, or undecided behind a cookie: all together and of one source; and whether what
+// comes beyond is a flood, which cookies answer, or a crowd, which is left to come again. A flood falls silent, or, where it repeats its
+// SYNs, does not answer the few cookies that are sent to find out. Read first: RFC 4987 §3.
 
 import { halfSipHash } from '../memory/keyed-hash.js'
 import type { Millis } from '../memory/slab.js'
@@ -17,7 +17,8 @@ const OVERFLOW_MIN = 3000 // ms
 /** And a flood, rather than clients of a slow application, if this part of the entries fell silent meanwhile. */
 const SILENT_PART = 1 / 4
 /**
- * A flood may repeat its SYNs as clients do. So where nobody falls silent, a few SYNs beyond the bounds get a cookie: who is there answers.
+ * A flood may repeat its SYNs as clients do. So where nobody falls silent, a few SYNs beyond the bounds get a cookie:
+ * who is there answers.
  */
 const SAMPLES = 16
 /** Most of which stay without an answer in a flood, whatever honest clients are among them. */

@@ -47,8 +47,8 @@ export function arrives(c: TcpConnection, seg: Segment, slab: Slab, now: Millis)
 }
 
 /**
- * Header prediction: the next text in order, or an ACK of what is out, and nothing else about it. Does what `synchronized` would do and leaves
- * out what could not apply. False: it is not that case. That both agree, the simulation shows on every field.
+ * Header prediction: the next text in order, or an ACK of what is out, and nothing else about it. Does what `synchronized` would do and
+ * leaves out what could not apply. False: it is not that case. That both agree, the simulation shows on every field.
  */
 function predicted(c: TcpConnection, seg: Segment, slab: Slab, now: Millis): boolean {
   if (c.state !== ESTABLISHED || (seg.flags & ~PSH) !== ACK || seg.seq !== c.rcvNxt || seg.wnd << c.sndWndShift !== c.sndWnd) return false

@@ -29,7 +29,9 @@ export function initialWindow(smss: number): number {
   return Math.min(10 * smss, Math.max(2 * smss, 14_600))
 }
 
-/** What a window is worth behind a pause: half for every RTO, down to the initial one. RFC 5681 §4.1 drops at once; this is RFC 2861 §2.1. */
+/**
+ * What a window is worth behind a pause: half for every RTO, down to the initial one. RFC 5681 §4.1 drops at once; this is RFC 2861 §2.1.
+ */
 export function decayed(cwnd: number, smss: number, idle: Millis, rto: Millis): number {
   const floor = Math.min(initialWindow(smss), cwnd)
   return Math.max(floor, cwnd / 2 ** Math.min(Math.floor(idle / rto), 30))
@@ -44,8 +46,9 @@ export function slowStart(cwnd: number, acked: number, ssthresh: number): number
 }
 
 /**
- * What was in the network when a loss was seen. RFC 5681 (4) says FlightSize; while reordering was waited for, text that the peer holds already
- * let new text out, and FlightSize has grown beyond the window. Nor does what limited transmit sent count: RFC 5681 §3.2 (2), RFC 6675 §5 (4.2).
+ * What was in the network when a loss was seen. RFC 5681 (4) says FlightSize; while reordering was waited for, text that the peer holds
+ * already let new text out, and FlightSize has grown beyond the window. Nor does what limited transmit sent count:
+ * RFC 5681 §3.2 (2), RFC 6675 §5 (4.2).
  */
 export const inNetwork = (cwnd: number, flight: number): number => Math.min(cwnd, flight)
 

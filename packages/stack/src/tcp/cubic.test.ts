@@ -45,7 +45,7 @@ describe('CUBIC (RFC 9438)', () => {
     c.onAck(before, before, 1_000_000, RTT)
     expect(c.cwnd).toBeLessThanOrEqual(1.5 * before)
   })
-  test('§4.3: on a short path it grows as Reno would with the same reduction, 0.53 segments a round trip; one from the old window on', () => {
+  test('§4.3: on a short path it grows as Reno would with its reduction, 0.53 segments a round trip; one from the old window on', () => {
     const c = new Cubic(SMSS)
     c.cwnd = 10 * SMSS
     c.onLoss(10 * SMSS)

@@ -1,5 +1,6 @@
 // Owns: connections before they are established: pending requests (accept, reject), SYN options, cookies, initial sequence numbers.
-// Read first: RFC 9293 §3.5, §3.10.7.2 (LISTEN); RFC 6528 (ISN); RFC 7323 §2.2 and RFC 2018 §2 (options only when offered). Bounds: admission.ts.
+// Read first: RFC 9293 §3.5, §3.10.7.2 (LISTEN); RFC 6528 (ISN); RFC 7323 §2.2 and RFC 2018 §2 (options only when offered).
+// Bounds: admission.ts.
 
 import { KEY_WORDS } from '../memory/flow-table.js'
 import { halfSipHash } from '../memory/keyed-hash.js'
@@ -24,7 +25,9 @@ const MSS_MIN = 48
 /** Even where the MTU leaves no room at all: a segment without text would be sent for ever. RFC 791's smallest MTU, less headers. */
 const SMSS_MIN = 8
 
-/** The ISN of a flow that TIME-WAIT still knew is at least so far beyond what the old connection sent: a window without scale. As Linux. */
+/**
+ * The ISN of a flow that TIME-WAIT still knew is at least so far beyond what the old connection sent: a window without scale. As Linux.
+ */
 const REUSE_GAP = 0x10001
 
 /** Longer than any round trip a client has to answer a SYN-ACK in; both have repeated by then. */
@@ -63,8 +66,8 @@ export class Handshake {
   }
 
   /**
-   * A SYN for a flow we know nothing of: §3.10.7.2 third. The flow's key is set in `tcp.flows`. `old` is what TIME-WAIT knows of it and the SYN
-   * may take the place of. False: there was no room.
+   * A SYN for a flow we know nothing of: §3.10.7.2 third. The flow's key is set in `tcp.flows`. `old` is what TIME-WAIT knows of it and
+   * the SYN may take the place of. False: there was no room.
    */
   syn(ip: IpPacket, seg: Segment, now: Millis, old: TimeWaitEntry | null = null): boolean {
     const { tcp } = this
@@ -109,8 +112,8 @@ export class Handshake {
   }
 
   /**
-   * Makes room by giving up the oldest connection whose SYN-ACK stays without an answer: in a flood of SYNs from addresses that are not theirs
-   * (RFC 4987 §3.2) those are the flood's. Whoever may still be about to answer is left alone. False: there is none.
+   * Makes room by giving up the oldest connection whose SYN-ACK stays without an answer: in a flood of SYNs from addresses that are not
+   * theirs (RFC 4987 §3.2) those are the flood's. Whoever may still be about to answer is left alone. False: there is none.
    */
   private evict(now: Millis): boolean {
     if (!this.admission.mayEvict(now)) return false
@@ -134,8 +137,8 @@ export class Handshake {
   }
 
   /**
-   * A segment of a flow nobody knows, with ACK and without SYN: the connection its cookie stands for, which becomes established by processing
-   * the segment. 'unknown': it answers no cookie. 'later': there is no room, its sender will repeat it.
+   * A segment of a flow nobody knows, with ACK and without SYN: the connection its cookie stands for, which becomes established by
+   * processing the segment. 'unknown': it answers no cookie. 'later': there is no room, its sender will repeat it.
    */
   fromCookie(ip: IpPacket, seg: Segment, now: Millis): TcpConnection | 'unknown' | 'later' {
     const { tcp, cookies, admission } = this
@@ -188,8 +191,8 @@ export class Handshake {
   }
 
   /**
-   * A flow before ESTABLISHED gets the answer to a cookie: an earlier SYN of its client was answered by one, a later one made the request. The
-   * client knows the cookie's number only, so that request is over; the segment is to be looked at anew.
+   * A flow before ESTABLISHED gets the answer to a cookie: an earlier SYN of its client was answered by one, a later one made the request.
+   * The client knows the cookie's number only, so that request is over; the segment is to be looked at anew.
    */
   crossesCookie(c: TcpConnection, seg: Segment, now: Millis): boolean {
     if (c.state !== SYN_PENDING && c.state !== SYN_RECEIVED) return false

@@ -59,7 +59,8 @@ export class Rack {
 
   /** §6.2 step 4: the peer got something twice: the window was too narrow. */
   duplicated(c: TcpConnection): void {
-    if (this.inDsackRound && seqLt(c.sndUna, this.dsackRound) && seqLeq(this.dsackRound, c.sndNxt)) return // 2 GiB later it lies ahead again
+    // Not beyond sndNxt either: 2 GiB later the round lies ahead again.
+    if (this.inDsackRound && seqLt(c.sndUna, this.dsackRound) && seqLeq(this.dsackRound, c.sndNxt)) return
     this.inDsackRound = true
     this.dsackRound = c.sndNxt
     this.reoWndMult = Math.min(this.reoWndMult + 1, REO_WND_MULT_MAX)

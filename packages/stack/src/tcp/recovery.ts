@@ -1,6 +1,7 @@
-// Owns: what an acknowledgment means: bytes off the queue, a round trip measured, losses found, the window moved; and taking that back where
-// the loss was none. Phases as in Linux: OPEN, RECOVERY (losses seen by ACKs), LOSS (the timer fired).
-// Read first: RFC 5681 §3.2, RFC 6675 §5, RFC 6937 (PRR), RFC 6582 (peers without SACK), RFC 5682 (F-RTO), RFC 3522 and 4015 (Eifel), RFC 2883 (DSACK).
+// Owns: what an acknowledgment means: bytes off the queue, a round trip measured, losses found, the window moved; and taking that back
+// where the loss was none. Phases as in Linux: OPEN, RECOVERY (losses seen by ACKs), LOSS (the timer fired).
+// Read first: RFC 5681 §3.2, RFC 6675 §5, RFC 6937 (PRR), RFC 6582 (peers without SACK), RFC 5682 (F-RTO),
+// RFC 3522 and 4015 (Eifel), RFC 2883 (DSACK).
 
 import type { Millis } from '../memory/slab.js'
 import type { Segment } from '../wire/tcp.js'
@@ -195,7 +196,10 @@ function recovering(c: TcpConnection, seg: Segment, acked: number, lostMore: boo
   c.dupBytes = 0
 }
 
-/** Proportional rate reduction, RFC 6937 §3 with the slow start bound: one byte out for each delivered, times β, until `ssthresh` is in flight. */
+/**
+ * Proportional rate reduction, RFC 6937 §3 with the slow start bound: one byte out for each delivered, times β,
+ * until `ssthresh` is in flight.
+ */
 function reduce(c: TcpConnection, safe: boolean): void {
   const cc = c.congestion
   const pipe = pipeOf(c)
@@ -302,7 +306,10 @@ export function retransmissionTimeout(c: TcpConnection, now: Millis): void {
   c.tcp.output(c)
 }
 
-/** The path takes smaller segments only: what is out goes again, and no window pays for it, for nothing was lost to congestion (RFC 1191 §3). */
+/**
+ * The path takes smaller segments only: what is out goes again, and no window pays for it,
+ * for nothing was lost to congestion (RFC 1191 §3).
+ */
 export function resegment(c: TcpConnection): void {
   if (c.phase === OPEN) beginEpisode(c)
   c.undoable = false

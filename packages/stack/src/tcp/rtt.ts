@@ -4,8 +4,8 @@ import type { Millis } from '../memory/slab.js'
 
 const RTO_INITIAL = 1000 // ms. (2.1)
 /**
- * ms. Least of the variance's part, as Linux tcp_rto_min_us has it, not of the whole as (2.4): a delayed ACK comes on top of a round trip of any
- * length. Below (2.4)'s second, for the peer is the local kernel, or one hop behind it.
+ * ms. Least of the variance's part, as Linux tcp_rto_min_us has it, not of the whole as (2.4): a delayed ACK comes on top of a round trip
+ * of any length. Below (2.4)'s second, for the peer is the local kernel, or one hop behind it.
  */
 const RTO_MIN = 200
 const RTO_FALLBACK = 3000 // ms. (5.7)
@@ -18,8 +18,8 @@ export class RttEstimator {
   measured = false
 
   /**
-   * A segment that was sent only once (Karn, §3), or its timestamp, was acknowledged after `rtt`; one of `expected` samples in this round trip,
-   * by which each counts less (RFC 7323 appendix G), or a hundred ACKs would forget what a minute has taught.
+   * A segment that was sent only once (Karn, §3), or its timestamp, was acknowledged after `rtt`; one of `expected` samples in this round
+   * trip, by which each counts less (RFC 7323 appendix G), or a hundred ACKs would forget what a minute has taught.
    */
   sample(rtt: Millis, expected = 1): void {
     if (!this.measured) {

@@ -113,8 +113,8 @@ export class Scoreboard {
   }
 
   /**
-   * RFC 8985 §6.2 step 5: whatever left before the delivered segment (`xmitAt`, `end`) and is out longer than `wait` is lost. Answers in how
-   * many milliseconds to look again, 0 for not at all.
+   * RFC 8985 §6.2 step 5: whatever left before the delivered segment (`xmitAt`, `end`) and is out longer than `wait` is lost. Answers in
+   * how many milliseconds to look again, 0 for not at all.
    */
   markOvertaken(xmitAt: Millis, end: Seq, wait: Millis, now: Millis): Millis {
     let timeout = 0

@@ -39,7 +39,8 @@ export function headerBytes(c: TcpConnection): number {
 
 /**
  * Emits one segment: `length` bytes of the send queue from sequence number `seq` on. The caller has made sure of a row and
- * MAX_PIECES pieces. Answers the payload bytes it took, fewer (and without FIN) where the queue's chunks are too small to gather in one row.
+ * MAX_PIECES pieces. Answers the payload bytes it took, fewer (and without FIN) where the queue's chunks
+ * are too small to gather in one row.
  */
 export function emitSegment(c: TcpConnection, tx: PacketBatch, now: Millis, seq: number, flags: number, length: number): number {
   const view = tx.slab.view
@@ -139,7 +140,10 @@ function writeSynOptions(c: TcpConnection, view: DataView, at: number, now: Mill
   return option
 }
 
-/** A segment without text that belongs to no connection object: a reset, TIME-WAIT's ACKs, a cookie. One reused record, named as it travels. */
+/**
+ * A segment without text that belongs to no connection object: a reset, TIME-WAIT's ACKs, a cookie. One reused record,
+ * named as it travels.
+ */
 export class LoneSegment {
   v4 = true
   s0 = 0

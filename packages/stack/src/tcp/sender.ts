@@ -1,5 +1,6 @@
 // Owns: SND.*: what may leave now (window, Nagle, silly windows, congestion), new or again, probes and ACKs.
-// Read first: RFC 9293 §3.8 (§3.8.6.1 probes, §3.8.6.2.1 SWS, §3.7.4 Nagle), RFC 6675 §5 (what goes first). Acknowledgments are recovery.ts's.
+// Read first: RFC 9293 §3.8 (§3.8.6.1 probes, §3.8.6.2.1 SWS, §3.7.4 Nagle), RFC 6675 §5 (what goes first).
+// Acknowledgments are recovery.ts's.
 
 import type { PacketBatch } from '../memory/packet-batch.js'
 import type { Millis } from '../memory/slab.js'

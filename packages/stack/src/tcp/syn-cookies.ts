@@ -35,8 +35,8 @@ export class Remembered {
  *
  *   iss = hash1(K) + irs + (t << 24) + (i << 21) + hash2(K, irs, t, i) mod 2^21
  *
- * It grows with the peer's numbers (give or take 2^21) and with time, as an ISN should. A guess is right once in 2^28, and what is off by a
- * little is as wrong as any other.
+ * It grows with the peer's numbers (give or take 2^21) and with time, as an ISN should. A guess is right once in 2^28, and what is off by
+ * a little is as wrong as any other.
  */
 export class SynCookies {
   private readonly secrets: Int32Array

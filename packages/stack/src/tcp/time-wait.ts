@@ -29,9 +29,9 @@ const MIN_ROWS = 64
 /**
  * A ring: entries leave in the order they came, for all stay equally long; one that was renewed goes to the end of it then.
  *
- * 41 bytes an entry when full, whatever the family: a row of 33 and two slots of 4 in the index, which holds row numbers. A row does not hold
- * its flow (36 bytes) but two keyed hashes of it. That another flow has the same 64 bits cannot be arranged without the secrets, and by
- * chance happens once in 10^15 segments of a full table; such a segment would be answered by an ACK, or its SYN not at once.
+ * 41 bytes an entry when full, whatever the family: a row of 33 and two slots of 4 in the index, which holds row numbers. A row does not
+ * hold its flow (36 bytes) but two keyed hashes of it. That another flow has the same 64 bits cannot be arranged without the secrets, and
+ * by chance happens once in 10^15 segments of a full table; such a segment would be answered by an ACK, or its SYN not at once.
  */
 export class TimeWaitTable {
   readonly capacity: number

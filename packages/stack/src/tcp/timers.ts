@@ -15,7 +15,10 @@ const SYN_RETRIES = 5
 const SYN_GAPS = 2.5
 const SYN_SILENCE_MIN = 3000 // ms. The first SYN is repeated after 1 s, so two were missed.
 
-/** Questions without an answer before a silent peer counts as gone, and their distance. Linux waits 75 s, for paths that we are only the first hop of. */
+/**
+ * Questions without an answer before a silent peer counts as gone, and their distance. Linux waits 75 s,
+ * for paths that we are only the first hop of.
+ */
 const KEEP_PROBES = 9
 const KEEP_INTERVAL = 30_000 // ms
 
@@ -51,8 +54,8 @@ export function wakeConnection(c: TcpConnection, now: Millis): void {
 }
 
 /**
- * The process stood still, not the network: what answers may be a moment away. The deadlines of loss start anew; once, or a process that is
- * always late would never send anything again. False: none had come.
+ * The process stood still, not the network: what answers may be a moment away. The deadlines of loss start anew; once, or a process that
+ * is always late would never send anything again. False: none had come.
  */
 function restart(c: TcpConnection, now: Millis): boolean {
   if (Math.min(c.rexmitAt, c.tailAt, c.reorderAt) > now) return false

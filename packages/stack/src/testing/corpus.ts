@@ -1,5 +1,5 @@
-// Owns: the corpus of the fuzz tests: packets and segments that stacks have fallen over (this one or others), and seeds of random worlds that
-// reached what few reach. All of it is replayed at every run. A find of a fuzz run goes in here, and becomes a script of its own.
+// Owns: the corpus of the fuzz tests: packets and segments that stacks have fallen over (this one or others), and seeds of random worlds
+// that reached what few reach. All of it is replayed at every run. A find of a fuzz run goes in here, and becomes a script of its own.
 
 import type { Bytes } from '../memory/slab.js'
 
@@ -132,8 +132,8 @@ export function corpusPackets(): CorpusPacket[] {
 }
 
 /**
- * Segments of an established connection (SACK, timestamps; RCV.NXT 1001, ten segments of ours out) in the notation of scripts, none of which
- * may end it or harm what follows.
+ * Segments of an established connection (SACK, timestamps; RCV.NXT 1001, ten segments of ours out) in the notation of scripts, none of
+ * which may end it or harm what follows.
  */
 export const SEGMENTS: readonly (readonly [what: string, line: string])[] = [
   ['an option of length 0', 'A 1001:1001 ack 1 <raw 05000000>'],

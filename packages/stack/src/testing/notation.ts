@@ -1,8 +1,8 @@
 // Owns: the notation of scripts: a segment as a line of text, and back. Close to packetdrill's.
 //
 // `FLAGS SEQ:END [ack N] [win N] [urg N] [<options>]`
-// FLAGS of `FSRPAUEC`, or `-` for none. END − SEQ is the length of the text, SYN and FIN not counted. Numbers of the peer are those of its SYN on,
-// ours count from our ISS: our SYN is 0. `win` is the field as it travels, unscaled.
+// FLAGS of `FSRPAUEC`, or `-` for none. END − SEQ is the length of the text, SYN and FIN not counted. Numbers of the peer are those of its
+// SYN on, ours count from our ISS: our SYN is 0. `win` is the field as it travels, unscaled.
 
 import type { Bytes } from '../memory/slab.js'
 
@@ -30,9 +30,9 @@ export interface Line {
 }
 
 /**
- * Options: `mss N`, `wscale N`, `sackOK`, `TS val N ecr N`, `sack A:B C:D`, `nop`, `raw HEX`. Our TS values count milliseconds since the script
- * began. `recv` without options adds timestamps as soon as both SYNs had them; `<>` adds none. `sent` compares what its line mentions;
- * `*` in a TS stands for any value; with `<…>` the options must be exactly those (padding aside).
+ * Options: `mss N`, `wscale N`, `sackOK`, `TS val N ecr N`, `sack A:B C:D`, `nop`, `raw HEX`. Our TS values count milliseconds since the
+ * script began. `recv` without options adds timestamps as soon as both SYNs had them; `<>` adds none. `sent` compares what its line
+ * mentions; `*` in a TS stands for any value; with `<…>` the options must be exactly those (padding aside).
  */
 export function parseLine(text: string): Line {
   const match = /^([FSRPAUEC]+|-) (-?\d+):(-?\d+)(?: ack (-?\d+))?(?: win (\d+))?(?: urg (\d+))?(?: <(.*)>)?$/.exec(text.trim())

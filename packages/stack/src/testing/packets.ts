@@ -1,4 +1,5 @@
-// Owns: random packets for the fuzz test: noise, and packets that are almost right, of few flows, with numbers near those of the connections.
+// Owns: random packets for the fuzz test: noise, and packets that are almost right, of few flows,
+// with numbers near those of the connections.
 
 import type { Bytes } from '../memory/slab.js'
 import type { TcpConnection } from '../tcp/connection.js'

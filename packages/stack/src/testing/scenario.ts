@@ -1,4 +1,5 @@
-// Owns: the simulation's random worlds: what a seed stands for (network, stacks, applications), how it runs, and the invariants it is held to.
+// Owns: the simulation's random worlds: what a seed stands for (network, stacks, applications), how it runs,
+// and the invariants it is held to.
 
 import type { StackOptions } from '../options.js'
 import { printState } from '../wire/print.js'
@@ -78,7 +79,10 @@ export function scenario(seed: number, both: StackOptions = {}) {
   }
 }
 
-/** Watches one direction of the wire, drops nothing: the right edge that `from` advertises never moves left, but by what the scale rounds away. */
+/**
+ * Watches one direction of the wire, drops nothing: the right edge that `from` advertises never moves left,
+ * but by what the scale rounds away.
+ */
 function watchEdge(shiftOf: () => number) {
   let edge: number | null = null
   return (packet: Uint8Array): boolean => {
@@ -191,7 +195,9 @@ export function runScenario(seed: number, both: StackOptions = {}, step: (pair: 
     checkConnection(server, s.down.length)
     step(pair)
   }
-  const report = `client ${printState(client.connection.state)} '${client.error}', server ${server && printState(server.connection.state)} '${server?.error}'`
+  const report =
+    `client ${printState(client.connection.state)} '${client.error}', ` +
+    `server ${server && printState(server.connection.state)} '${server?.error}'`
   // At 30 % loss six SYNs may all be lost, or what answers them.
   const unconnected = s.options.link?.loss !== 0 && !(client.connected && server?.connected)
   if (!aborted && !unconnected) {
@@ -212,8 +218,8 @@ export function runScenario(seed: number, both: StackOptions = {}, step: (pair: 
   pair.clock.advance(700_000)
   for (const endpoint of [pair.a, pair.b]) {
     checkAtRest(endpoint)
-    // A network that loses nothing is never taken for one that does; but nobody can tell it from a peer that stands still, or round trips that
-    // double from one to the next.
+    // A network that loses nothing is never taken for one that does; but nobody can tell it from a peer that stands still, or round trips
+    // that double from one to the next.
     const { device, stack } = endpoint
     if (device.counters.oversized > 0) throw new Error('packets above the MTU')
     if (!s.lossy && !s.stalling && s.options.link?.jitterMs !== 50 && !aborted && device.counters.overflowed === 0) {

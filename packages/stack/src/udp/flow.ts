@@ -106,7 +106,10 @@ export class UdpFlows {
     return this.table.find()
   }
 
-  /** The flow of this source for a datagram to `dstPort`, made if it is new; the least recently used one makes room where the bound is reached. */
+  /**
+   * The flow of this source for a datagram to `dstPort`, made if it is new;
+   * the least recently used one makes room where the bound is reached.
+   */
   of(v4: boolean, s0: number, s1: number, s2: number, s3: number, srcPort: number, dstPort: number, now: Millis): UdpFlow {
     this.table.setKey(s0, s1, s2, s3, 0, 0, 0, 0, srcPort, 0)
     let flow = this.table.find()

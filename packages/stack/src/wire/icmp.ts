@@ -55,8 +55,8 @@ export function problemWords(code: number, pointer: number, v4: boolean): readon
 }
 
 /**
- * Is it an error that a router, or the destination, tells of a packet on its way, and that whoever sent it on passes back? Unreachable, time
- * exceeded, too big. Not Parameter Problem: its pointer is into a header that was written anew.
+ * Is it an error that a router, or the destination, tells of a packet on its way, and that whoever sent it on passes back? Unreachable,
+ * time exceeded, too big. Not Parameter Problem: its pointer is into a header that was written anew.
  */
 export function isPathError(type: number, v4: boolean): boolean {
   return v4 ? type === 3 || type === 11 : type === 1 || type === 2 || type === 3
