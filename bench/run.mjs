@@ -1,7 +1,7 @@
 // `npm run bench`: all of them, one after the other, as one markdown page on stdout.
 //
 //   npm run --silent bench > bench/RESULTS.md         sudo for the whole ones; else they are left out
-//   npm run bench -- wire engine                      only these; cycles, dns, flood and loss run only when they are named
+//   npm run bench -- wire engine                      only these; cycles, dns, flood, loss and tun run only when they are named
 
 import { spawnSync } from 'node:child_process'
 import { existsSync } from 'node:fs'
@@ -11,7 +11,7 @@ import { setting } from './report.mjs'
 
 const ALL = ['discard', 'engine', 'udp', 'wire']
 /** Minutes, or beside somebody else's program. */
-const ON_REQUEST = ['cycles', 'dns', 'flood', 'loss']
+const ON_REQUEST = ['cycles', 'dns', 'flood', 'loss', 'tun']
 const wanted = process.argv.slice(2)
 const known = [...ALL, ...ON_REQUEST]
 const unknown = wanted.find(name => !known.includes(name))
