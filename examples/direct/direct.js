@@ -10,7 +10,7 @@ import { createTunInbound, direct, relay, relayDatagrams } from '@tun/inbound'
 const tun = { enable: true, 'device-url': 'dev://tun0', 'dns-listen': '0.0.0.0:53' }
 const inbound = await createTunInbound({ tun, dns: { enable: true, nameserver: process.argv.slice(2) } })
 const outbound = direct({ lookup: (host, signal) => inbound.resolve(host, signal) })
-inbound.on('connection', socket => relay(socket, signal => outbound.dial(socket.destination, signal)))
+inbound.on('connection', socket => relay(socket, outbound))
 inbound.on('flow', flow => relayDatagrams(flow, outbound))
 inbound.on('icmp', echo => echo.forward(outbound.ping))
 inbound.on('error', error => console.error(error.message))

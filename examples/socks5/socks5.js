@@ -10,7 +10,7 @@ import { createTunInbound, relay, relayDatagrams, socks5 } from '@tun/inbound'
 const outbound = socks5(process.argv[2] ?? 'socks5://127.0.0.1:1080')
 const tun = { enable: true, 'device-url': 'dev://tun0', 'dns-listen': '0.0.0.0:53' }
 const inbound = await createTunInbound({ tun, dns: { enable: true, 'enhanced-mode': 'fake-ip' } })
-inbound.on('connection', socket => relay(socket, signal => outbound.dial(socket.destination, signal)))
+inbound.on('connection', socket => relay(socket, outbound))
 inbound.on('flow', flow => relayDatagrams(flow, outbound, { failed: error => console.error(error.message) }))
 inbound.on('error', error => console.error(error.message))
 process.once('SIGINT', () => inbound.close())

@@ -46,8 +46,8 @@ function setUp(
   }
   const problems = new Problems()
   const targets = readProxies([{ name: 's5', type: 'socks5', server: '127.0.0.1', port: 1 }], { direct }, problems)
-  const relay: RouterOptions<FakeSocket>['relay'] = async (_, upstream) => {
-    await upstream(new AbortController().signal).catch(() => {})
+  const relay: RouterOptions<FakeSocket>['relay'] = async (socket, upstream) => {
+    await upstream.dial(socket.destination).catch(() => {})
     return { up: 1, down: 2, reason: 'end', ...relayed }
   }
   const log = createLog(level, line => lines.push(JSON.parse(/msg=(.*)/.exec(line)![1])))

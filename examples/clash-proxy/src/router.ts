@@ -43,7 +43,7 @@ export interface RouterOptions<S extends Incoming> {
   rules: Rules
   targets: Targets
   log: Log
-  relay(socket: S, upstream: (signal: AbortSignal) => Promise<Duplex>): Promise<RelayResult>
+  relay(socket: S, upstream: Outbound): Promise<RelayResult>
   /** Real addresses of a name, for IP rules. */
   resolve(host: string, signal?: AbortSignal): Promise<readonly ResolvedAddress[]>
 }
@@ -159,7 +159,7 @@ export class Router<S extends Incoming> {
     log.info?.(`${shown}${this.because(rule)} using ${target.name}`)
     const { outbound } = target
     if (!outbound) return socket.reject(target.reject)
-    void relay(socket, signal => outbound.dial(destination, signal)).then(({ up, down, reason, error }) => {
+    void relay(socket, outbound).then(({ up, down, reason, error }) => {
       if (reason === 'dial-failed') log.warning?.(`[TCP] dial ${target.name} ${shown.slice(6)} error: ${error?.message}`)
       else log.debug?.(`${shown} closed: ${error ? error.message : reason}, ${up} bytes up, ${down} down`)
     })

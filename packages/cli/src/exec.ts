@@ -88,7 +88,7 @@ async function execThrough(options: Omit<ExecArguments, 'pcap'>, say: Say, prepa
   inbound.on('connection', async socket => {
     const { destination } = socket
     log(`TCP ${formatDestination(destination)} by ${way.name}`)
-    const relayed = relay(socket, signal => outbound.dial(destination, signal))
+    const relayed = relay(socket, outbound)
     relays.add(relayed)
     const { reason, error } = await relayed
     relays.delete(relayed)

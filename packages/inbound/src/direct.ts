@@ -1,21 +1,16 @@
-// Owns: connections by the machine's own sockets, by address or by name. RFC 8305 (racing the addresses of a name) first, then
-// connect(2) for the errors. socks5.ts reaches its proxy through `dialTcp`, http-connect.ts through `connectTcp`.
+// Owns: connections by the machine's own sockets, and what is asked of them: race.ts connects. socks5.ts reaches its proxy through `startTcp`,
+// http-connect.ts through `connectTcp`.
 
-import { promises as dns } from 'node:dns'
-import { connect, isIP, type Socket } from 'node:net'
+import { connect, type Socket } from 'node:net'
 import type { Duplex } from 'node:stream'
-import { type DialedSocket, dial, hasTcpHandles } from '@tun/device'
+import { DialedSocket, hasTcpHandles } from '@tun/device'
+import { type Attempt, type Caller, promised, promising, type Start } from './attempt.js'
 import { openDirectDatagrams } from './direct-datagrams.js'
 import { DirectPings } from './direct-pings.js'
-import { abortReason, type Destination, DialError, formatDestination, type Outbound } from './outbound.js'
+import type { DatagramFlow, DatagramOutbound, Destination, Outbound } from './outbound.js'
+import { dialOrRace, type Lookup, Race, type ResolvedAddress, systemLookup, type WayOut } from './race.js'
 
-export interface ResolvedAddress {
-  address: string
-  family: number
-}
-
-/** Name → addresses, best first. `inbound.resolve` is one: it asks the upstream servers and never answers a fake IP. */
-export type Lookup = (host: string, signal?: AbortSignal) => Promise<readonly ResolvedAddress[]>
+export type { Lookup, ResolvedAddress }
 
 export interface DirectOptions {
   /** Source address of IPv4 sockets, e.g. the uplink's, so that they leave by it and not by the TUN. */
@@ -32,12 +27,6 @@ export interface DirectOptions {
   connectTimeoutMs?: number
 }
 
-const CONNECT_TIMEOUT = 10_000 // ms
-const ATTEMPT_DELAY = 250 // ms. RFC 8305 §8, Connection Attempt Delay
-const MAX_ATTEMPTS = 8 // addresses of one name that are tried: a bound for a hostile answer
-
-const systemLookup: Lookup = host => dns.lookup(host, { all: true, verbatim: true })
-
 /**
  * An outbound that connects from this machine. Streams are `DialedSocket`s, which `relay()` moves without a stream's machinery, or
  * `net.Socket`s where there are none (`hasTcpHandles`); errors are those of connect(2). Pings and datagrams go on as a router would send
@@ -48,9 +37,21 @@ export function direct(options: DirectOptions = {}): Outbound & Required<Pick<Ou
   checkWay(options)
   const named = { ...options, lookup: options.lookup ?? systemLookup }
   const pings = new DirectPings(named)
+  const connect: Start<Destination, DialedSocket | Socket> = (caller, destination) => startTcp(caller, destination, options)
+  const associate: Start<DatagramFlow, DatagramOutbound> = (caller, flow) => {
+    let opened: DatagramOutbound
+    try {
+      opened = openDirectDatagrams(flow, named)
+    } catch (error) {
+      caller.failed(error as Error)
+      return NOTHING_TO_CANCEL
+    }
+    caller.succeeded(opened)
+    return NOTHING_TO_CANCEL
+  }
   return {
-    dial: (destination, signal) => dialTcp(destination, options, signal),
-    associate: async flow => openDirectDatagrams(flow, named),
+    dial: promising(connect, handOver),
+    associate: promising(associate),
     ping: ping => pings.ask(ping),
   }
 }
@@ -64,99 +65,22 @@ function checkWay({ interface: name, mark }: DirectOptions): void {
     throw Object.assign(new RangeError(`'mark' is a whole number from 0 to 4294967295, not ${mark}`), { code: 'ERR_TUN_DIRECT_OPTION' })
 }
 
-/** As `connectTcp`, by a socket of the addon where there is one. */
-export function dialTcp(target: Destination, options: DirectOptions, signal?: AbortSignal): Promise<DialedSocket | Socket> {
-  return race<DialedSocket | Socket>(target, options, signal, hasTcpHandles() ? openDialed : openSocket)
+const NOTHING_TO_CANCEL: Attempt = { cancel: () => {} }
+
+/** Connects to `target` by a socket of the addon where there is one. */
+export function startTcp(caller: Caller<DialedSocket | Socket>, target: Destination, options: WayOut): Attempt {
+  return hasTcpHandles() ? dialOrRace(caller, target, options) : new Race(caller, target, options, openSocket)
 }
 
-/** As `race`, by exactly a `net.Socket`: for what only takes such. */
-export function connectTcp(target: Destination, options: DirectOptions, signal?: AbortSignal): Promise<Socket> {
-  return race(target, options, signal, openSocket)
+/** The same by exactly a `net.Socket`, for what only takes such; resolves as `Outbound.dial` does. */
+export function connectTcp(target: Destination, options: WayOut, signal?: AbortSignal): Promise<Socket> {
+  return promised<Socket>(caller => new Race(caller, target, options, openSocket), signal, handOver)
 }
 
-type Open<S extends Duplex> = (address: string, family: number, port: number, options: DirectOptions) => S
-
-/**
- * Dials `target` and resolves to a connected socket: no delay, half-open allowed, not flowing, and without listeners but an error
- * guard that goes after the caller's turn. Of a name's addresses the families alternate and the first to connect wins (RFC 8305 §4, §5);
- * if none does, the first error is reported: later ones tend to be about the family this machine has not got.
- */
-function race<S extends Duplex>(
-  target: Destination,
-  options: DirectOptions,
-  signal: AbortSignal | undefined,
-  openOne: Open<S>,
-): Promise<S> {
-  return new Promise((resolve, reject) => {
-    if (signal?.aborted) return reject(abortReason(signal))
-    const timeoutMs = options.connectTimeoutMs ?? CONNECT_TIMEOUT
-    const open: S[] = []
-    let addresses: readonly ResolvedAddress[] = []
-    let tried = 0
-    let over = false
-    let firstError: Error | undefined
-    let race: NodeJS.Timeout | undefined
-
-    const settle = (winner: S | undefined, error?: Error) => {
-      if (over) return
-      over = true
-      clearTimeout(deadline)
-      clearTimeout(race)
-      signal?.removeEventListener('abort', onAbort)
-      for (const socket of open) if (socket !== winner) socket.destroy()
-      if (winner) resolve(winner)
-      else reject(error)
-    }
-    const onAbort = () => settle(undefined, abortReason(signal!))
-    const deadline = setTimeout(() => {
-      settle(undefined, new DialError('ETIMEDOUT', `${formatDestination(target)} did not answer within ${timeoutMs} ms`))
-    }, timeoutMs)
-
-    const attempt = () => {
-      if (over) return
-      clearTimeout(race)
-      const { address, family } = addresses[tried++]
-      let socket: S
-      try {
-        socket = openOne(address, family, target.port, options)
-      } catch (error) {
-        return settle(undefined, error as Error) // a port or local address which is none
-      }
-      open.push(socket)
-      const onError = (error: Error) => {
-        socket.destroy()
-        open.splice(open.indexOf(socket), 1)
-        firstError ??= error
-        if (tried < addresses.length) attempt()
-        else if (open.length === 0) settle(undefined, firstError)
-      }
-      socket.on('error', onError)
-      socket.once('connect', () => {
-        if (over) return
-        guard(socket)
-        socket.off('error', onError)
-        settle(socket)
-      })
-      if (tried < addresses.length) race = setTimeout(attempt, ATTEMPT_DELAY)
-    }
-    const begin = (found: readonly ResolvedAddress[]) => {
-      addresses = found
-      if (found.length === 0) return settle(undefined, new DialError('EHOSTUNREACH', `${target.host} has no address`))
-      attempt()
-    }
-
-    signal?.addEventListener('abort', onAbort)
-    // A real address is dialled as the application chose it: the name has others, perhaps, which it did not.
-    const byAddress = target.host === undefined || target.real === true
-    const host = byAddress ? target.address : (target.host as string)
-    const family = byAddress ? target.family : isIP(host)
-    if (family !== 0) return begin([{ address: host, family }])
-    const lookup = options.lookup ?? systemLookup
-    lookup(host, signal).then(
-      found => begin(interleave(found).slice(0, MAX_ATTEMPTS)),
-      error => settle(undefined, lookupError(host, error)),
-    )
-  })
+/** Gives a stream to whoever awaits it: he may attach his listeners until this turn has ended, and need not read to hear of a reset. */
+export function handOver(socket: Duplex): void {
+  guard(socket)
+  if (socket instanceof DialedSocket) socket.read(0) // as net.Socket does when it has connected
 }
 
 /** Until the turn in which it is handed over has ended, an error of `socket` without a listener must not end the process. */
@@ -171,12 +95,7 @@ function unguard(socket: Duplex): void {
 
 function ignore(): void {}
 
-function openDialed(address: string, family: number, port: number, options: DirectOptions): DialedSocket {
-  const localAddress = family === 6 ? options.localAddress6 : options.localAddress
-  return dial({ address, port, family: family === 6 ? 6 : 4, localAddress, device: options.interface, mark: options.mark })
-}
-
-function openSocket(address: string, family: number, port: number, options: DirectOptions): Socket {
+function openSocket(address: string, family: number, port: number, options: WayOut): Socket {
   return connect({
     host: address,
     port,
@@ -186,23 +105,4 @@ function openSocket(address: string, family: number, port: number, options: Dire
     noDelay: true,
     allowHalfOpen: true, // a FIN of one side leaves the other direction open, as between the two ends themselves
   })
-}
-
-/** RFC 8305 §4: the resolver's order, but families take turns. */
-function interleave(addresses: readonly ResolvedAddress[]): readonly ResolvedAddress[] {
-  if (addresses.length < 2) return addresses
-  const first = addresses.filter(a => a.family === addresses[0].family)
-  const other = addresses.filter(a => a.family !== addresses[0].family)
-  const order: ResolvedAddress[] = []
-  for (let i = 0; i < first.length || i < other.length; i++) {
-    if (i < first.length) order.push(first[i])
-    if (i < other.length) order.push(other[i])
-  }
-  return order
-}
-
-/** The resolver's codes (ENOTFOUND, EAI_AGAIN, ESERVFAIL…) are no errnos: for the application it is a host out of reach. */
-function lookupError(host: string, cause: unknown): DialError {
-  const { code, message } = cause as NodeJS.ErrnoException
-  return new DialError('EHOSTUNREACH', `cannot resolve ${host} (${code ?? message})`, { cause })
 }

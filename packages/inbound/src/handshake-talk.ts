@@ -101,7 +101,7 @@ class HandleTalk implements Talk, TcpSink {
     if (this.hasLetGo) return
     this.hasLetGo = true
     this.socket.off('close', this.onClose)
-    this.socket.attach(Buffer.from(this.bytes))
+    this.socket.attach(this.bytes.length > 0 ? Buffer.from(this.bytes) : null)
   }
 
   connected(): void {}

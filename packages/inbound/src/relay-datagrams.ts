@@ -5,6 +5,7 @@
 import type { Buffer } from 'node:buffer'
 import { type AddressWords, type Datagram, type DatagramCarrier, parseAddress, type Sender, type TunFlow } from '@tun/stack'
 import { AssociationBound, associationLimit } from './association-bound.js'
+import { type Attempt, type Caller, startOf } from './attempt.js'
 import { ASKED_FOR, LendingDatagrams } from './lending-datagrams.js'
 import type { DatagramOutbound, Destination, Endpoint, Outbound } from './outbound.js'
 
@@ -207,12 +208,12 @@ function isSame(a: Destination, b: Destination): boolean {
 }
 
 /** One association. */
-class Line {
+class Line implements Caller<DatagramOutbound> {
   /** It has ended, or has failed long enough ago. */
   over = false
   usedAt = performance.now()
   private readonly waiting: Waiting
-  private readonly controller = new AbortController()
+  private attempt: Attempt | null = null
   private outbound: DatagramOutbound | null = null
   /** The same, if it takes what is lent. */
   private lending: LendingDatagrams | null = null
@@ -227,12 +228,12 @@ class Line {
     /** null: for all real destinations. */
     readonly fakeAddress: string | null,
     held: Held,
-    private readonly failed: (error: Error) => void,
+    private readonly tellFailed: (error: Error) => void,
   ) {
     this.waiting = new Waiting(held)
     bound ??= new AssociationBound(associationLimit())
     bound.enter(this, this.usedAt)
-    void this.open()
+    this.open()
   }
 
   carry(d: Datagram, to: Destination): boolean {
@@ -262,20 +263,31 @@ class Line {
   close(): void {
     this.over = true
     bound?.leave(this)
-    this.controller.abort()
+    this.attempt?.cancel()
     this.waiting.drain(() => {})
     this.outbound?.close()
   }
 
-  private async open(): Promise<void> {
-    let opened: DatagramOutbound
-    try {
-      if (!this.through.associate) throw new Error('this outbound carries no UDP')
-      opened = await this.through.associate(this.flow, this.controller.signal)
-    } catch (error) {
-      if (!this.over) this.fail(error as Error)
+  private open(): void {
+    const { associate } = this.through
+    if (!associate) return this.failed(new Error('this outbound carries no UDP'))
+    const start = startOf(associate)
+    if (start !== undefined) {
+      const attempt = start(this, this.flow)
+      if (this.outbound === null) this.attempt = attempt
       return
     }
+    const controller = new AbortController()
+    this.attempt = { cancel: () => controller.abort() }
+    const opened = (async () => this.through.associate?.(this.flow, controller.signal))() as Promise<DatagramOutbound>
+    opened.then(outbound => this.succeeded(outbound)).catch(error => this.failed(error as Error))
+  }
+
+  failed(error: Error): void {
+    if (!this.over) this.fail(error)
+  }
+
+  succeeded(opened: DatagramOutbound): void {
     if (this.over) return opened.close()
     this.outbound = opened
     const openedAt = performance.now()
@@ -326,7 +338,7 @@ class Line {
     this.isFailed = true
     bound?.leave(this)
     this.waiting.drain((payload, to) => this.flow.reject(to, payload.length))
-    this.failed(error)
+    this.tellFailed(error)
     setTimeout(() => {
       this.over = true
     }, RETRY).unref()

@@ -3,9 +3,13 @@
 
 import type { Duplex } from 'node:stream'
 import { errnoError, isConnecting, type TunSocket, whenConnected } from '@tun/stack'
+import { type Attempt, type Caller, startOf } from './attempt.js'
+import type { Destination, Outbound } from './outbound.js'
 import { Pump } from './pump.js'
 
 export interface RelayOptions {
+  /** What an outbound is to dial. Default: the socket's `destination`. */
+  destination?: Destination
   /** Milliseconds without traffic after which a connection that is closed in one direction is ended. Default 60,000. */
   halfCloseTimeout?: number
 }
@@ -31,75 +35,104 @@ export interface RelayResult {
   error?: Error
 }
 
-export type Upstream = Duplex | ((signal: AbortSignal) => Duplex | Promise<Duplex>)
+/** Where it goes: a stream, an outbound, or a function that dials. */
+export type Upstream = Duplex | Outbound | ((signal: AbortSignal) => Duplex | Promise<Duplex>)
 
 const HALF_CLOSE_TIMEOUT = 60_000 // Linux tcp_fin_timeout, here as an idle time
 const ignore = () => {}
 
 /**
- * Carries `socket` to `upstream`, which may be a function that dials: it is called at once, unless the application is gone already, with a
- * signal that aborts when it goes. A pending socket is accepted once the upstream is there; if dialling fails it is rejected by the error's
- * `code`. Never rejects for what the network does. Owns both ends from the call on.
+ * Carries `socket` to `upstream`. An outbound, or a function that dials, is called at once, unless the application is gone already, and is told
+ * when it goes: a function by a signal that aborts. An outbound of this package costs least if it is given as it is. A pending socket is
+ * accepted once the upstream is there; if dialling fails it is rejected by the error's `code`. Never rejects for what the network does. Owns
+ * both ends from the call on.
  */
-export async function relay(socket: TunSocket, upstream: Upstream, options: RelayOptions = {}): Promise<RelayResult> {
-  socket.on('error', ignore)
-  let far: Duplex | null = null
-  try {
-    if (typeof upstream !== 'function') far = upstream.on('error', ignore)
-    if (socket.destroyed) throw gone()
-    if (typeof upstream === 'function') far = await dialled(upstream, socket)
-    far = far as Duplex
-    if (isConnecting(far)) await connected(far, socket.signal)
-    if (socket.destroyed) throw gone()
-    if (far.destroyed) throw far.errored ?? errnoError('ECONNREFUSED', 'connect')
-  } catch (failure) {
-    const error = failure instanceof Error ? failure : new Error(String(failure))
-    const aborted = socket.destroyed
-    far?.destroy()
-    socket.destroy(error)
-    return aborted ? { up: 0, down: 0, reason: 'aborted' } : { up: 0, down: 0, reason: 'dial-failed', error }
-  }
-  const stream = far
-  return new Promise(resolve => new Pump(socket, stream, options.halfCloseTimeout ?? HALF_CLOSE_TIMEOUT, resolve).start())
+export function relay(socket: TunSocket, upstream: Upstream, options: RelayOptions = {}): Promise<RelayResult> {
+  return new Promise((resolve, reject) => new Joining(socket, options, resolve, reject).begin(upstream))
 }
 
-const gone = () => errnoError('ECONNABORTED', 'connect')
+/** From the call until the upstream is there; then it is the pump's. */
+class Joining implements Caller<Duplex> {
+  private attempt: Attempt | null = null
+  private far: Duplex | null = null
+  private over = false
+  private readonly onClose = () => this.aborted()
 
-/** What `dial` brings; rejects as soon as the application has gone, and a stream that comes later all the same is destroyed. */
-function dialled(dial: (signal: AbortSignal) => Duplex | Promise<Duplex>, socket: TunSocket): Promise<Duplex> {
-  return new Promise((resolve, reject) => {
-    const onClose = () => reject(gone())
-    const fail = (error: unknown) => {
-      socket.off('close', onClose)
-      reject(error)
+  constructor(
+    private readonly socket: TunSocket,
+    private readonly options: RelayOptions,
+    private readonly resolve: (result: RelayResult) => void,
+    private readonly reject: (mistake: unknown) => void,
+  ) {}
+
+  begin(upstream: Upstream): void {
+    const { socket } = this
+    socket.on('error', ignore)
+    socket.on('close', this.onClose)
+    if (typeof upstream === 'object' && !isOutbound(upstream)) return this.succeeded(upstream)
+    if (socket.destroyed) return this.aborted()
+    const destination = this.options.destination ?? socket.destination
+    const start = typeof upstream === 'object' ? startOf(upstream.dial) : undefined
+    if (start !== undefined) {
+      const attempt = start(this, destination)
+      if (!this.over && this.far === null) this.attempt = attempt
+      return
     }
-    const take = (stream: Duplex) => {
-      socket.off('close', onClose)
-      stream.on('error', ignore)
-      if (socket.destroyed) stream.destroy()
-      resolve(stream)
-    }
-    socket.on('close', onClose)
     try {
-      Promise.resolve(dial(socket.signal)).then(take).catch(fail)
+      const dialled = typeof upstream === 'object' ? upstream.dial(destination, socket.signal) : upstream(socket.signal)
+      Promise.resolve(dialled)
+        .then(stream => this.succeeded(stream))
+        .catch(error => (this.over ? this.reject(error) : this.failed(error)))
     } catch (error) {
-      fail(error)
+      this.failed(error)
     }
-  })
+  }
+
+  succeeded(far: Duplex): void {
+    far.on('error', ignore)
+    if (this.over) return void far.destroy() // a stream that comes when nobody waits any more
+    this.far = far
+    this.attempt = null
+    if (this.socket.destroyed) return this.aborted()
+    if (!isConnecting(far)) return this.connected()
+    whenConnected(far, error => {
+      if (error === null) this.connected()
+      else this.failed(error ?? errnoError('ECONNREFUSED', 'connect'))
+    })
+  }
+
+  failed(failure: unknown): void {
+    if (this.over) return
+    const error = failure instanceof Error ? failure : new Error(String(failure))
+    if (this.socket.destroyed) return this.aborted()
+    this.leave()
+    this.far?.destroy()
+    this.socket.destroy(error)
+    this.resolve({ up: 0, down: 0, reason: 'dial-failed', error })
+  }
+
+  private connected(): void {
+    const { far, socket, options } = this
+    if (this.over || far === null) return
+    if (far.destroyed) return this.failed(far.errored ?? errnoError('ECONNREFUSED', 'connect'))
+    this.leave()
+    new Pump(socket, far, options.halfCloseTimeout ?? HALF_CLOSE_TIMEOUT, this.resolve).start()
+  }
+
+  private aborted(): void {
+    if (this.over) return
+    this.leave()
+    this.attempt?.cancel()
+    this.far?.destroy()
+    this.resolve({ up: 0, down: 0, reason: 'aborted' })
+  }
+
+  private leave(): void {
+    this.over = true
+    this.socket.off('close', this.onClose)
+  }
 }
 
-/** Resolves when the stream has connected; rejects with its error, or when the signal aborts. */
-function connected(stream: Duplex, signal: AbortSignal): Promise<void> {
-  return new Promise((resolve, reject) => {
-    const settle = (error?: Error) => {
-      undo()
-      signal.removeEventListener('abort', onAbort)
-      if (error) reject(error)
-      else resolve()
-    }
-    const undo = whenConnected(stream, error => settle(error === null ? undefined : (error ?? errnoError('ECONNREFUSED', 'connect'))))
-    const onAbort = () => settle(gone())
-    signal.addEventListener('abort', onAbort)
-    if (signal.aborted) onAbort()
-  })
+function isOutbound(upstream: Duplex | Outbound): upstream is Outbound {
+  return typeof (upstream as Partial<Outbound>).dial === 'function'
 }

@@ -17,13 +17,9 @@ const KEEPALIVE = 60_000 // ms. Nothing is said on the stream: without it a prox
 
 /**
  * The association that `control`, a connected stream whose handshake is done, stands for; it ends with it. `relay` is where the proxy wants
- * the datagrams. Call it in the turn of the handover. Rejects with what the kernel has against such a socket.
+ * the datagrams. Call it in the turn of the handover. Throws what the kernel has against such a socket.
  */
-export async function openSocks5Datagrams(
-  control: DialedSocket | Socket,
-  relay: Endpoint,
-  localAddress: string | undefined,
-): Promise<DatagramOutbound> {
+export function openSocks5Datagrams(control: DialedSocket | Socket, relay: Endpoint, localAddress: string | undefined): DatagramOutbound {
   const datagrams = new Socks5Datagrams(control)
   datagrams.open(relay, localAddress)
   return datagrams

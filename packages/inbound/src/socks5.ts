@@ -3,10 +3,11 @@
 
 import type { Socket } from 'node:net'
 import type { DialedSocket } from '@tun/device'
-import { dialTcp, guard, type Lookup } from './direct.js'
+import { type Attempt, type Caller, promising } from './attempt.js'
+import { handOver, startTcp } from './direct.js'
 import { type Talk, type Talker, talk } from './handshake-talk.js'
 import {
-  abortReason,
+  type DatagramFlow,
   type DatagramOutbound,
   type Destination,
   DialError,
@@ -15,6 +16,7 @@ import {
   type Outbound,
 } from './outbound.js'
 import { unescapePercent } from './proxy-url.js'
+import type { Lookup, WayOut } from './race.js'
 import { decodeAddress, encodeAddress, restLength } from './socks5-address.js'
 import { openSocks5Datagrams } from './socks5-datagrams.js'
 
@@ -95,8 +97,23 @@ export class Socks5ReplyError extends DialError {
  */
 export function socks5(server: string | URL | Socks5Server, options: Socks5Options = {}): Outbound {
   const proxy = new Proxy5(typeof server === 'string' || server instanceof URL ? parseUrl(server) : server, options)
-  const dial: Outbound['dial'] = (destination, signal) => proxy.dial(destination, signal)
-  return proxy.udp ? { dial, associate: (_flow, signal) => proxy.associate(signal) } : { dial }
+  const dial = promising<Destination, DialedSocket | Socket>(
+    (caller, destination) =>
+      new Handshake(proxy, CONNECT, destination, {
+        succeeded: ({ socket }) => caller.succeeded(socket),
+        failed: error => caller.failed(error),
+      }),
+    handOver,
+  )
+  if (!proxy.udp) return { dial }
+  const associate = promising<DatagramFlow, DatagramOutbound>(
+    caller =>
+      new Handshake(proxy, UDP_ASSOCIATE, ANYWHERE, {
+        succeeded: granted => proxy.open(granted, caller),
+        failed: error => caller.failed(error),
+      }),
+  )
+  return { dial, associate }
 }
 
 class Proxy5 {
@@ -104,9 +121,9 @@ class Proxy5 {
   readonly greeting: Buffer
   readonly credentials: Buffer | undefined
   readonly udp: boolean
-  private readonly server: Destination
-  private readonly timeoutMs: number
-  private readonly connectOptions: { connectTimeoutMs: number; lookup?: Lookup; localAddress?: string; localAddress6?: string }
+  readonly server: Destination
+  readonly timeoutMs: number
+  readonly wayOut: WayOut
 
   constructor(server: Socks5Server, options: Socks5Options) {
     const { host, port, username, password, udp = true } = server
@@ -117,35 +134,19 @@ class Proxy5 {
     this.greeting = this.credentials ? GREETING_WITH_PASSWORD : GREETING
     this.timeoutMs = options.dialTimeoutMs ?? DIAL_TIMEOUT
     const { lookup, localAddress, localAddress6 } = options
-    this.connectOptions = { connectTimeoutMs: this.timeoutMs, lookup, localAddress, localAddress6 }
+    this.wayOut = { connectTimeoutMs: 0, lookup, localAddress, localAddress6 }
   }
 
-  async dial(destination: Destination, signal?: AbortSignal): Promise<DialedSocket | Socket> {
-    return (await this.request(CONNECT, destination, signal)).socket
-  }
-
-  async associate(signal?: AbortSignal): Promise<DatagramOutbound> {
-    const { socket, bound } = await this.request(UDP_ASSOCIATE, ANYWHERE, signal)
+  open({ socket, bound }: Granted, caller: Caller<DatagramOutbound>): void {
     const relay = relayOf(bound, socket)
-    const { localAddress, localAddress6 } = this.connectOptions
-    return openSocks5Datagrams(socket, relay, relay.family === 6 ? localAddress6 : localAddress)
-  }
-
-  private async request(command: number, destination: Destination, signal?: AbortSignal): Promise<Granted> {
-    const request = encodeAddress([VERSION, command, 0], destination)
-    if (!request) throw new DialError('EINVAL', `${formatDestination(destination)} cannot be put into a SOCKS5 request`)
-    const deadline = performance.now() + this.timeoutMs
-    let socket: DialedSocket | Socket
+    const { localAddress, localAddress6 } = this.wayOut
+    let opened: DatagramOutbound
     try {
-      socket = await dialTcp(this.server, this.connectOptions, signal)
+      opened = openSocks5Datagrams(socket, relay, relay.family === 6 ? localAddress6 : localAddress)
     } catch (error) {
-      if (signal?.aborted) throw error
-      const { code, message } = error as NodeJS.ErrnoException
-      throw new DialError(code ?? 'ECONNRESET', `${this.name} cannot be reached: ${message}`, { cause: error })
+      return caller.failed(error as Error)
     }
-    return new Promise((resolve, reject) => {
-      new Handshake(this, socket, destination, request, { signal, timeoutMs: deadline - performance.now(), resolve, reject })
-    })
+    caller.succeeded(opened)
   }
 }
 
@@ -161,35 +162,58 @@ function relayOf(bound: Endpoint, control: DialedSocket | Socket): Endpoint {
   return { address: control.remoteAddress ?? '', port: bound.port, family: control.remoteFamily === 'IPv6' ? 6 : 4 }
 }
 
-interface Ending {
-  signal: AbortSignal | undefined
-  timeoutMs: number
-  resolve(granted: Granted): void
-  reject(error: Error): void
-}
-
-/** One handshake on a connected socket. It reads exactly its own bytes (handshake-talk.ts). */
-class Handshake implements Talker {
+/** One connection to the proxy, and the handshake on it, which reads exactly its own bytes (handshake-talk.ts). */
+class Handshake implements Attempt, Caller<DialedSocket | Socket>, Talker {
   wanted = 2
   private waitingFor = METHOD
   private boundType = 0
   private boundFirst = 0
-  private readonly timer: NodeJS.Timeout
-  private readonly talk: Talk
-  private readonly onAbort = () => void this.end(abortReason(this.ending.signal!))
+  private readonly request: Buffer | null
+  private readonly timer: NodeJS.Timeout | undefined
+  private connecting: Attempt | null = null
+  private socket: DialedSocket | Socket | null = null
+  private talk: Talk | null = null
+  private over = false
 
   constructor(
     private readonly proxy: Proxy5,
-    private readonly socket: DialedSocket | Socket,
+    private readonly command: number,
     private readonly destination: Destination,
-    private readonly request: Buffer,
-    private readonly ending: Ending,
+    private readonly caller: Caller<Granted>,
   ) {
-    this.timer = setTimeout(() => this.fail('ETIMEDOUT', 'did not answer in time'), ending.timeoutMs)
+    this.request = encodeAddress([VERSION, command, 0], destination) ?? null
+    if (this.request === null) {
+      this.end(new DialError('EINVAL', `${formatDestination(destination)} cannot be put into a SOCKS5 request`))
+      return
+    }
+    this.timer = setTimeout(() => this.late(), proxy.timeoutMs)
+    this.connecting = startTcp(this, proxy.server, proxy.wayOut)
+  }
+
+  /** It is connected. */
+  succeeded(socket: DialedSocket | Socket): void {
+    this.socket = socket
     this.talk = talk(socket, this)
-    ending.signal?.addEventListener('abort', this.onAbort)
-    if (ending.signal?.aborted) this.onAbort()
-    else this.talk.write(proxy.greeting)
+    this.talk.write(this.proxy.greeting)
+  }
+
+  /** It could not be. */
+  failed(error: NodeJS.ErrnoException): void {
+    this.end(new DialError(error.code ?? 'ECONNRESET', `${this.proxy.name} cannot be reached: ${error.message}`, { cause: error }))
+  }
+
+  cancel(): void {
+    if (this.over) return
+    this.letGo()
+    this.socket?.on('error', ignore)
+    this.socket?.destroy()
+    if (this.socket === null) this.connecting?.cancel()
+  }
+
+  private late(): void {
+    if (this.socket !== null) return void this.fail('ETIMEDOUT', 'did not answer in time')
+    const { server, timeoutMs } = this.proxy
+    this.failed(new DialError('ETIMEDOUT', `${formatDestination(server)} did not answer within ${timeoutMs} ms`))
   }
 
   take(piece: Buffer): void {
@@ -232,7 +256,7 @@ class Handshake implements Talker {
     if (method === NO_AUTHENTICATION) return this.sendRequest()
     if (method === USERNAME_PASSWORD && credentials) {
       this.waitingFor = PASSWORD_STATUS
-      this.talk.write(credentials)
+      this.write(credentials)
       return 2
     }
     if (method === NO_ACCEPTABLE_METHOD || method === USERNAME_PASSWORD) {
@@ -243,8 +267,12 @@ class Handshake implements Talker {
 
   private sendRequest(): number {
     this.waitingFor = REPLY
-    this.talk.write(this.request)
+    this.write(this.request as Buffer)
     return 2
+  }
+
+  private write(bytes: Buffer): void {
+    this.talk?.write(bytes)
   }
 
   private refused(reply: number): 0 {
@@ -264,28 +292,30 @@ class Handshake implements Talker {
 
   private end(error: Error): 0 {
     this.wanted = 0
-    this.socket.on('error', () => {})
-    this.letGo()
-    this.socket.destroy()
-    this.ending.reject(error)
+    if (this.over) return 0
+    this.cancel()
+    this.caller.failed(error)
     return 0
   }
 
   private handOver(rest: Buffer): 0 {
+    const { socket } = this
     const bound = decodeAddress(this.boundType, this.boundFirst, rest)
-    if (bound.port === 0 && this.request[1] === UDP_ASSOCIATE) return this.fail('EPROTO', 'takes datagrams at no port')
-    guard(this.socket)
+    if (bound.port === 0 && this.command === UDP_ASSOCIATE) return this.fail('EPROTO', 'takes datagrams at no port')
+    this.wanted = 0
     this.letGo()
-    this.ending.resolve({ socket: this.socket, bound })
+    this.caller.succeeded({ socket: socket as DialedSocket | Socket, bound })
     return 0
   }
 
   private letGo(): void {
+    this.over = true
     clearTimeout(this.timer)
-    this.ending.signal?.removeEventListener('abort', this.onAbort)
-    this.talk.letGo()
+    this.talk?.letGo()
   }
 }
+
+const ignore = () => {}
 
 function encodeCredentials(username: string, password: string): Buffer {
   const user = Buffer.from(username)
