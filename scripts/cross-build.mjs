@@ -46,10 +46,13 @@ export const TARGETS = {
 
 export const NO_ZIG = 'zig is missing: python3 -m venv .zig && .zig/bin/pip install ziglang==0.17.1, then ZIG=".zig/bin/python -m ziglang"'
 
-/** The command line that runs zig, or undefined. */
+/** The command line that runs zig, or undefined: then NO_ZIG. Throws if ZIG names one that does not run. */
 export function findZig() {
-  const candidates = [process.env.ZIG?.split(' ') ?? [], ['zig'], ['python3', '-m', 'ziglang']].filter(words => words.length > 0)
-  return candidates.find(([program, ...args]) => spawnSync(program, [...args, 'version'], { stdio: 'ignore' }).status === 0)
+  const named = process.env.ZIG?.split(' ').filter(Boolean) ?? []
+  const candidates = named.length > 0 ? [named] : [['zig'], ['python3', '-m', 'ziglang']]
+  const found = candidates.find(([program, ...args]) => spawnSync(program, [...args, 'version'], { stdio: 'ignore' }).status === 0)
+  if (!found && named.length > 0) throw new Error(`ZIG="${process.env.ZIG}" does not run`)
+  return found
 }
 
 /** What node gives an addon: all of N-API 8, and what of libuv uv_poll.h declares. */
@@ -121,7 +124,12 @@ function main() {
   const names = args.length > 0 ? args : Object.keys(TARGETS)
   const unknown = names.find(name => !(name in TARGETS))
   if (unknown) return fail(`no target ${unknown}; there are ${Object.keys(TARGETS).join(', ')}`)
-  const zig = findZig()
+  let zig
+  try {
+    zig = findZig()
+  } catch (error) {
+    return fail(/** @type {Error} */ (error).message)
+  }
   if (!zig) return fail(NO_ZIG)
   for (const name of names) {
     const start = performance.now()

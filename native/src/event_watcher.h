@@ -53,6 +53,7 @@ class EventWatcher {
   void stop() {
     wanted = 0;
     ring.disarm();
+    ring.drained = false;  // the wait may have taken the event of a packet that nobody has looked for yet
     uv_timer_stop(timer);
     callback.drop();
     applyReference();

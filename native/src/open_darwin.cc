@@ -36,8 +36,10 @@ static_assert(AF_INET == DARWIN_INET && AF_INET6 == DARWIN_INET6, "utun.h number
 
 namespace {
 
-/** What may wait in the socket; without, one packet a wake-up. The rows of a turn's reading (docs/architecture.md, Bounds). */
-constexpr unsigned PENDING_PACKETS = 512;
+/** Of a control socket's queue at most; it has 512 KiB by itself, and kern.ipc.maxsockbuf bounds it. */
+constexpr int MAX_ROOM = 4 << 20;
+/** Of a socket device's queues, where net.local.dgram gives 4 KiB to receive and 2 KiB to send: one or two packets, none of them long. */
+constexpr int SOCKET_ROOM = 1 << 20;
 
 /** struct in6_aliasreq of netinet6/in6_var.h, which is not in the SDK's public part. */
 struct AliasRequest6 {
@@ -65,7 +67,19 @@ bool nameOfUtun(int fd, std::string& name) {
   if (getsockopt(fd, SYSPROTO_CONTROL, UTUN_OPT_IFNAME, text, &length) < 0) return false;
   text[IFNAMSIZ - 1] = 0;
   name = text;
-  return true;
+  return name.compare(0, 4, "utun") == 0;  // the control of IPsec has this option, too, and packets of another form
+}
+
+/** SO_RCVBUF or SO_SNDBUF, half as much where that is too much; what there is in the end. */
+int makeRoom(int fd, int option, int wanted) {
+  int room = 0;
+  socklen_t length = sizeof room;
+  getsockopt(fd, SOL_SOCKET, option, &room, &length);
+  for (; wanted > room; wanted /= 2) {
+    if (setsockopt(fd, SOL_SOCKET, option, &wanted, sizeof wanted) == 0) break;
+  }
+  length = sizeof room;
+  return getsockopt(fd, SOL_SOCKET, option, &room, &length) == 0 ? room : 0;
 }
 
 void setMask(uint8_t* bytes, int prefix) {
@@ -131,9 +145,11 @@ bool DarwinTun::prepare(const OpenRequest& request, Failure& failure) {
   configuredMtu = request.mtu > 0 ? request.mtu : DEFAULT_MTU;
   const int on = 1;
   setsockopt(fd, SOL_SOCKET, SO_NOSIGPIPE, &on, sizeof on);
-  if (socket) return true;
-  // Unknown before 10.15: then it stays as it was.
-  setsockopt(fd, SYSPROTO_CONTROL, UTUN_OPT_MAX_PENDING_PACKETS, &PENDING_PACKETS, sizeof PENDING_PACKETS);
+  if (socket) {
+    makeRoom(fd, SO_RCVBUF, SOCKET_ROOM);
+    makeRoom(fd, SO_SNDBUF, SOCKET_ROOM);
+    return true;
+  }
   control = ::socket(AF_INET, SOCK_DGRAM, 0);
   if (control < 0) return fail(failure, "socket");
   fcntl(control, F_SETFD, FD_CLOEXEC);
@@ -152,6 +168,11 @@ bool DarwinTun::configure(const OpenRequest& request, Failure& failure) {
       mtuDenied = true;
     }
   }
+  // One packet a wake-up without this. Each has a header of its own.
+  const int64_t bytes = static_cast<int64_t>(UTUN_WAITING) * (mtu() + static_cast<int>(UTUN_HEADER));
+  const uint32_t pending = static_cast<uint32_t>(
+      utunPending(makeRoom(fd, SO_RCVBUF, bytes < MAX_ROOM ? static_cast<int>(bytes) : MAX_ROOM), mtu()));
+  setsockopt(fd, SYSPROTO_CONTROL, UTUN_OPT_MAX_PENDING_PACKETS, &pending, sizeof pending);
   for (const NicAddress& address : request.addresses) {
     if (!addAddress(address, failure)) return false;
   }

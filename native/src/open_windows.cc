@@ -1,5 +1,6 @@
 // Owns: making, configuring and closing a Wintun adapter, and its ring. An adapter we made goes when it is closed. Administrators only.
-// Read first: https://git.zx2c4.com/wintun/about; netioapi.h: SetIpInterfaceEntry, CreateUnicastIpAddressEntry.
+// Read first: https://git.zx2c4.com/wintun/about; WintunCreateAdapter in api/adapter.c and api/session.c there; netioapi.h:
+// SetIpInterfaceEntry, CreateUnicastIpAddressEntry.
 
 #include <cstring>
 
@@ -13,8 +14,17 @@ namespace {
 constexpr int DEFAULT_MTU = 1500;
 /** Of each ring: a power of two from 128 KiB to 64 MiB. 8 MiB are what WireGuard takes: 10 ms of a fast link. */
 constexpr DWORD RING_BYTES = 0x800000;
-/** TCP/IP binds to a new adapter some time after it is there. */
-constexpr int BIND_TRIES = 40, BIND_PAUSE = 50;  // ms
+/** TCP/IP binds to a new adapter some time after it is there; for the family that nobody has asked for we wait less. */
+constexpr int BIND_TRIES = 40, BIND_TRIES_UNASKED = 5, BIND_PAUSE = 50;  // ms
+
+std::string narrow(const wchar_t* text) {
+  const int length = WideCharToMultiByte(CP_UTF8, 0, text, -1, nullptr, 0, nullptr, nullptr);  // with the NUL
+  if (length <= 1) return "";
+  std::string result(static_cast<size_t>(length), 0);
+  WideCharToMultiByte(CP_UTF8, 0, text, -1, result.data(), length, nullptr, nullptr);
+  result.pop_back();
+  return result;
+}
 
 std::wstring wide(const std::string& text) {
   const int length = MultiByteToWideChar(CP_UTF8, 0, text.data(), static_cast<int>(text.size()), nullptr, 0);
@@ -32,6 +42,17 @@ GUID guidOf(const std::vector<uint8_t>& bytes) {
   return guid;
 }
 
+/**
+ * A connection has this name, and not one that we made: WintunCreateAdapter would rename it ("Ethernet" to "Ethernet 1"), whoever's it is.
+ * What a killed process of ours left has our GUID, and is made anew.
+ */
+bool takenByAnother(const std::wstring& name, const GUID* ours) {
+  NET_LUID luid;
+  GUID theirs;
+  if (ConvertInterfaceAliasToLuid(name.c_str(), &luid) != NO_ERROR) return false;
+  return ours == nullptr || ConvertInterfaceLuidToGuid(&luid, &theirs) != NO_ERROR || std::memcmp(&theirs, ours, sizeof theirs) != 0;
+}
+
 class WintunRing final : public PacketRing {
  public:
   WintunRing() = default;
@@ -43,6 +64,11 @@ class WintunRing final : public PacketRing {
 
   bool open(const OpenRequest& request, bool& created, Failure& failure);
   bool configure(const OpenRequest& request, bool created, bool& mtuDenied, Failure& failure);
+  /** The connection's, in UTF-8; empty if it cannot be told. */
+  std::string name() const {
+    wchar_t alias[IF_MAX_STRING_SIZE + 1] = {};
+    return ConvertInterfaceLuidToAlias(&luid, alias, IF_MAX_STRING_SIZE + 1) == NO_ERROR ? narrow(alias) : "";
+  }
 
   const uint8_t* receive(uint32_t& length, uint32_t& error) override {
     DWORD size = 0;
@@ -64,7 +90,7 @@ class WintunRing final : public PacketRing {
     disarm();
     fireWith = fire;
     fireData = data;
-    // The event is one that a wait resets. A packet since the last receive() has set it: then this fires at once.
+    // The event is one that a wait resets, and receive() does not. A packet since the last wait has set it: then this fires at once.
     const ULONG flags = WT_EXECUTEONLYONCE | WT_EXECUTEINWAITTHREAD;
     if (RegisterWaitForSingleObject(&wait, readable, signalled, this, INFINITE, flags)) return true;
     wait = nullptr;
@@ -102,6 +128,11 @@ class WintunRing final : public PacketRing {
     return GetIpInterfaceEntry(&row);
   }
 
+  void awaitFamily(ADDRESS_FAMILY family, int tries) {
+    MIB_IPINTERFACE_ROW row;
+    for (int i = 0; i < tries && interfaceRow(family, row) == ERROR_NOT_FOUND; i++) Sleep(BIND_PAUSE);
+  }
+
   bool setMtu(int mtu, bool created, bool& denied, Failure& failure);
   bool addAddress(const NicAddress& address, Failure& failure);
 
@@ -122,14 +153,18 @@ bool WintunRing::open(const OpenRequest& request, bool& created, Failure& failur
   GUID guid{};
   const bool known = request.guid.size() == 16;
   if (known) guid = guidOf(request.guid);
-  // An adapter without a GUID of its own would be a new network to Windows, with a new profile, at each start.
-  adapter = api.createAdapter(name.c_str(), L"tun", known ? &guid : nullptr);
+  const bool taken = takenByAnother(name, known ? &guid : nullptr);
+  // Without a GUID of its own the adapter would be a new network to Windows, with a new profile, at each start.
+  if (!taken) adapter = api.createAdapter(name.c_str(), L"tun", known ? &guid : nullptr);
   created = adapter != nullptr;
   if (adapter == nullptr) {
-    const DWORD error = GetLastError();
+    const DWORD error = taken ? ERROR_ALREADY_EXISTS : win32Of(GetLastError());
     if (error != ERROR_ALREADY_EXISTS && error != ERROR_OBJECT_ALREADY_EXISTS) return failWith(failure, error, "WintunCreateAdapter");
     adapter = api.openAdapter(name.c_str());
-    if (adapter == nullptr) return failWith(failure, GetLastError(), "WintunOpenAdapter");
+    if (adapter == nullptr) {
+      const DWORD unopened = win32Of(GetLastError());
+      return failWith(failure, unopened, "WintunOpenAdapter", taken && unopened == ERROR_NOT_FOUND ? "not-wintun" : "");
+    }
   }
   api.getAdapterLuid(adapter, &luid);
   session = api.startSession(adapter, RING_BYTES);
@@ -140,14 +175,19 @@ bool WintunRing::open(const OpenRequest& request, bool& created, Failure& failur
 
 bool WintunRing::configure(const OpenRequest& request, bool created, bool& mtuDenied, Failure& failure) {
   if (request.mtu > 0) configuredMtu = request.mtu;
-  const bool asked = request.mtu > 0 || !request.addresses.empty();
-  MIB_IPINTERFACE_ROW row;
-  for (int i = 0; asked && i < BIND_TRIES && interfaceRow(AF_INET, row) == ERROR_NOT_FOUND; i++) Sleep(BIND_PAUSE);
+  bool v6 = false;
+  for (const NicAddress& address : request.addresses) v6 = v6 || address.v6;
+  if (request.mtu > 0 || !request.addresses.empty()) {
+    awaitFamily(AF_INET, BIND_TRIES);
+    awaitFamily(AF_INET6, v6 ? BIND_TRIES : BIND_TRIES_UNASKED);
+  }
   if (request.mtu > 0 && !setMtu(request.mtu, created, mtuDenied, failure)) return false;
   for (const NicAddress& address : request.addresses) {
     if (!addAddress(address, failure)) return false;
   }
-  return true;  // a session is what brings the adapter up
+  // A session is what brings the adapter up; that takes a moment, and somebody may ask at once.
+  for (int i = 0; i < BIND_TRIES_UNASKED && !isUp(); i++) Sleep(BIND_PAUSE);
+  return true;
 }
 
 bool WintunRing::setMtu(int mtu, bool created, bool& denied, Failure& failure) {
@@ -179,7 +219,9 @@ bool WintunRing::addAddress(const NicAddress& address, Failure& failure) {
     std::memcpy(&row.Address.Ipv4.sin_addr, address.bytes, 4);
   }
   const DWORD error = CreateUnicastIpAddressEntry(&row);
-  if (error == NO_ERROR || error == ERROR_OBJECT_ALREADY_EXISTS) return true;
+  if (error == NO_ERROR) return true;
+  // Said of an address that is ours already, and of one that another adapter has, even of one that is not connected.
+  if (error == ERROR_OBJECT_ALREADY_EXISTS && GetUnicastIpAddressEntry(&row) == NO_ERROR) return true;
   return failWith(failure, error, "CreateUnicastIpAddressEntry");
 }
 
@@ -193,8 +235,9 @@ std::unique_ptr<Tun> Tun::open(const OpenRequest& request, Failure& failure) {
   auto ring = std::make_unique<WintunRing>();
   bool created = false, mtuDenied = false;
   if (!ring->open(request, created, failure) || !ring->configure(request, created, mtuDenied, failure)) return nullptr;
+  const std::string name = ring->name();
   auto tun = std::make_unique<WindowsTun>(std::move(ring));
-  tun->name = request.name;
+  tun->name = name.empty() ? request.name : name;
   tun->created = created;
   tun->mtuDenied = mtuDenied;
   return tun;

@@ -82,6 +82,7 @@ int32_t DarwinTun::writeStatus(int error) const {
     case EMSGSIZE:
     case EAFNOSUPPORT:
     case ENETDOWN:
+    case ENOSPC:  // of a utun with a ring (UTUN_OPT_ENABLE_NETIF), inherited: the ring is full
       return OK;
     case EPIPE:
     case ECONNRESET:

@@ -14,6 +14,20 @@ constexpr size_t UTUN_HEADER = 4;
 /** AF_INET and AF_INET6 as Darwin numbers them; Linux' AF_INET6 is 10, Windows' 23. */
 constexpr uint8_t DARWIN_INET = 2, DARWIN_INET6 = 30;
 
+/** Packets that may wait in a utun's socket: the rows of a turn's reading (docs/architecture.md, Bounds). */
+constexpr int UTUN_WAITING = 512;
+
+/**
+ * UTUN_OPT_MAX_PENDING_PACKETS for a socket with this much room. With fewer packets waiting the kernel hands over the next one, and drops
+ * it if there is no room (utun_start and ctl_enqueuembuf); with as many, it holds the NIC's queue back, and with it the senders.
+ */
+constexpr int utunPending(int room, int mtu) {
+  const int fit = room / (mtu + static_cast<int>(UTUN_HEADER));
+  return fit < 1 ? 1 : fit > UTUN_WAITING ? UTUN_WAITING : fit;
+}
+static_assert(utunPending(512 * 1024, 1500) == 348 && utunPending(4 << 20, 1500) == 512 && utunPending(4096, 65535) == 1,
+              "what waits fits");
+
 /** The header of a packet that begins with this byte. Everything that is not IPv6 goes as IPv4, and the kernel judges it. */
 inline const uint8_t* utunHeader(uint8_t first) {
   static const uint8_t four[UTUN_HEADER] = {0, 0, 0, DARWIN_INET}, six[UTUN_HEADER] = {0, 0, 0, DARWIN_INET6};

@@ -30,19 +30,11 @@ struct Wintun {
   BYTE*(WINAPI* allocateSendPacket)(WintunSession* session, DWORD length) = nullptr;
   void(WINAPI* sendPacket)(WintunSession* session, const BYTE* packet) = nullptr;
 
-  Wintun() = default;
-  ~Wintun();
-  Wintun(const Wintun&) = delete;
-  Wintun& operator=(const Wintun&) = delete;
-
-  /** From beside the addon, beside the program, or System32; nowhere else. */
+  /** From beside the addon, beside the program, or System32; nowhere else. It is loaded until the process ends. */
   bool load(Failure& failure);
-
- private:
-  HMODULE library = nullptr;
 };
 
-/** A failure with the number Windows gave. */
+/** A failure with the number Windows gave, or with a HRESULT. */
 bool failWith(Failure& failure, DWORD error, const char* syscall, const char* detail = "");
 
 }  // namespace tun

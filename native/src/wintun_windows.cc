@@ -4,12 +4,15 @@
 
 #include <string>
 
+#include "packet_ring.h"
 #include "uv_poll.h"
 
 namespace tun {
 
 bool failWith(Failure& failure, DWORD error, const char* syscall, const char* detail) {
-  failure = {-uv_translate_sys_error(static_cast<int>(error)), syscall, detail, error};
+  const DWORD number = win32Of(error);
+  const int known = static_cast<int>(number) < 0 ? static_cast<int>(ERROR_GEN_FAILURE) : static_cast<int>(number);
+  failure = {-uv_translate_sys_error(known), syscall, detail, number};
   return false;
 }
 
@@ -36,13 +39,18 @@ bool find(HMODULE library, const char* name, Function& function) {
 }  // namespace
 
 bool Wintun::load(Failure& failure) {
-  const std::wstring beside = ownDirectory();
-  if (!beside.empty()) library = LoadLibraryExW((beside + L"wintun.dll").c_str(), nullptr, LOAD_WITH_ALTERED_SEARCH_PATH);
-  DWORD error = library == nullptr ? GetLastError() : 0;
+  const std::wstring directory = ownDirectory(), beside = directory + L"wintun.dll";
+  HMODULE library = nullptr;
+  DWORD error = ERROR_MOD_NOT_FOUND;
+  if (!directory.empty()) {
+    // What it needs itself comes from beside it or from System32, never from the current directory or PATH.
+    library = LoadLibraryExW(beside.c_str(), nullptr, LOAD_LIBRARY_SEARCH_DLL_LOAD_DIR | LOAD_LIBRARY_SEARCH_SYSTEM32);
+    error = library == nullptr ? GetLastError() : NO_ERROR;
+  }
   // Not there is the ordinary case; of another architecture is worth telling.
-  if (library == nullptr && (beside.empty() || error == ERROR_MOD_NOT_FOUND)) {
+  if (library == nullptr && error == ERROR_MOD_NOT_FOUND) {
     library = LoadLibraryExW(L"wintun.dll", nullptr, LOAD_LIBRARY_SEARCH_APPLICATION_DIR | LOAD_LIBRARY_SEARCH_SYSTEM32);
-    error = library == nullptr ? GetLastError() : 0;
+    error = library == nullptr ? GetLastError() : NO_ERROR;
   }
   if (library == nullptr) {
     const char* detail = error == ERROR_MOD_NOT_FOUND ? "wintun-missing" : error == ERROR_BAD_EXE_FORMAT ? "wintun-architecture" : "";
@@ -54,11 +62,11 @@ bool Wintun::load(Failure& failure) {
                    find(library, "WintunGetReadWaitEvent", getReadWaitEvent) && find(library, "WintunReceivePacket", receivePacket) &&
                    find(library, "WintunReleaseReceivePacket", releaseReceivePacket) &&
                    find(library, "WintunAllocateSendPacket", allocateSendPacket) && find(library, "WintunSendPacket", sendPacket);
-  return all || failWith(failure, ERROR_PROC_NOT_FOUND, "GetProcAddress", "wintun-version");
-}
-
-Wintun::~Wintun() {
-  if (library != nullptr) FreeLibrary(library);
+  // Once used it must not be freed: making, opening and closing an adapter each leave work to a thread of the system's (orphaned devices
+  // are removed), which is still in the library when the call has returned.
+  if (all) return true;
+  FreeLibrary(library);
+  return failWith(failure, ERROR_PROC_NOT_FOUND, "GetProcAddress", "wintun-version");
 }
 
 }  // namespace tun

@@ -119,6 +119,26 @@ describe.skipIf(process.platform !== 'linux' || !findBinary('g++'))('a Wintun ad
     expect(calls).toBe(stopped)
   })
 
+  it('calls for a packet whose event was taken by a wait that was then given up', { timeout: 20_000 }, async () => {
+    const { tun, peer } = wintun()
+    const rows = new Rows()
+    const got: number[] = []
+    const read = () => {
+      rows.clear()
+      for (let row = 0, count = rows.read(tun); row < count; row++) got.push(rows.row(row).length)
+    }
+    tun.watch(1, read)
+    await sleep(20)
+    writeSync(peer, udp([A4, 1], [B4, 2], bytes(1)))
+    Atomics.wait(new Int32Array(new SharedArrayBuffer(4)), 0, 0, 100) // meanwhile the other thread takes the event, and nobody is called
+    tun.watch(0)
+    await sleep(20)
+    expect(got).toEqual([])
+    tun.watch(1, read)
+    await until(() => got.length > 0)
+    expect(got).toEqual([29])
+  })
+
   it('blocks when its ring is full, and is asked again until there is room', { timeout: 20_000 }, async () => {
     const { tun, peer } = wintun()
     const packet = udp([A4, 1], [B4, 2], bytes(1000))

@@ -1,8 +1,10 @@
 // Owns: a packet ring for a Linux where wintun.test.ts runs the data path of Windows: packets of a socket, waited for on a thread as
-// Windows' thread pool does. Opened by the name "wintun:N".
+// Windows' thread pool does, by something that is as Wintun's event: each packet sets it, a wait takes it, reading does neither (epoll(7),
+// EPOLLET). Opened by the name "wintun:N".
 
 #include <errno.h>
 #include <poll.h>
+#include <sys/epoll.h>
 #include <sys/eventfd.h>
 #include <sys/socket.h>
 #include <unistd.h>
@@ -17,9 +19,13 @@ namespace {
 
 class SocketRing final : public PacketRing {
  public:
-  explicit SocketRing(int fd) : fd(fd), stop(eventfd(0, EFD_CLOEXEC)) {}
+  explicit SocketRing(int fd) : fd(fd), stop(eventfd(0, EFD_CLOEXEC)), event(epoll_create1(EPOLL_CLOEXEC)) {
+    add(fd, EPOLLIN | EPOLLET);
+    add(stop, EPOLLIN);
+  }
   ~SocketRing() override {
     disarm();
+    ::close(event);
     ::close(fd);
     ::close(stop);
   }
@@ -43,12 +49,14 @@ class SocketRing final : public PacketRing {
 
   bool arm(void (*fire)(void*), void* data) override {
     disarm();
-    // Wintun's event tells of new packets only: who waits with some left unread waits in vain.
-    const bool leftUnread = !drained;
-    waiter = std::thread([this, fire, data, leftUnread] {
-      pollfd states[2] = {{leftUnread ? -1 : fd, POLLIN, 0}, {stop, POLLIN, 0}};
-      ::poll(states, 2, -1);
-      if (!(states[1].revents & POLLIN)) fire(data);
+    waiter = std::thread([this, fire, data] {
+      epoll_event told[2];
+      int n;
+      do n = epoll_wait(event, told, 2, -1);
+      while (n < 0 && errno == EINTR);
+      bool stopped = n < 0;
+      for (int i = 0; i < n; i++) stopped = stopped || told[i].data.fd == stop;
+      if (!stopped) fire(data);
     });
     return true;
   }
@@ -64,8 +72,16 @@ class SocketRing final : public PacketRing {
   bool isUp() override { return true; }
 
  private:
+  void add(int which, uint32_t events) {
+    epoll_event wanted{};
+    wanted.events = events;
+    wanted.data.fd = which;
+    epoll_ctl(event, EPOLL_CTL_ADD, which, &wanted);
+  }
+
   int fd;
   int stop;
+  int event;
   int lent = 0;
   size_t outgoing = 0;
   std::thread waiter;

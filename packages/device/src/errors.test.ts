@@ -124,6 +124,7 @@ describe('an error of opening', () => {
       win('GetProcAddress', 127, 'wintun-version'),
       win('WintunCreateAdapter', 5),
       win('WintunCreateAdapter', 87),
+      win('WintunOpenAdapter', 1168, 'not-wintun'),
       win('WintunStartSession', 1247),
       win('SetIpInterfaceEntry', 87),
       win('CreateUnicastIpAddressEntry', 87),
@@ -148,6 +149,8 @@ describe('an error of opening', () => {
       run it as administrator",
         "ERR_TUN_DEVICE_URL dev://tun0: Windows refuses this name;
       choose another name, e.g. dev://tun0",
+        "ERR_TUN_NOT_A_TUN dev://tun0: a network connection of that name exists and is no Wintun adapter;
+      choose another name",
         "ERR_TUN_BUSY dev://tun0: another process uses this adapter;
       stop that process or choose another name",
         "ERR_TUN_MTU dev://tun0: Windows refuses the mtu (error 87);

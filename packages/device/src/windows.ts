@@ -40,6 +40,13 @@ function nameWords(error: NativeError): Words | undefined {
     case 'wintun-version':
       return { code: 'ERR_TUN_NO_DRIVER', message: 'wintun.dll is too old', hint: getWintun() }
   }
+  if (error.detail === 'not-wintun') {
+    return {
+      code: 'ERR_TUN_NOT_A_TUN',
+      message: 'a network connection of that name exists and is no Wintun adapter',
+      hint: 'choose another name',
+    }
+  }
   if (error.win32 === ACCESS_DENIED) {
     return { code: 'ERR_TUN_PERMISSION', message: `${error.syscall} is not permitted`, hint: windows.permissionHint }
   }
