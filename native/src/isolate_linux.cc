@@ -7,6 +7,7 @@
 #include <errno.h>
 #include <fcntl.h>
 #include <limits.h>
+#include <linux/capability.h>
 #include <linux/if_tun.h>
 #include <net/if.h>
 #include <net/route.h>
@@ -70,6 +71,15 @@ bool writeFile(const char* path, const char* text) {
   return done;
 }
 
+/** Of this thread: to make namespaces, and a NIC in them. In doubt it may. capabilities(7) */
+bool mayIsolate() {
+  __user_cap_header_struct header{_LINUX_CAPABILITY_VERSION_3, 0};
+  __user_cap_data_struct sets[2]{};
+  if (syscall(SYS_capget, &header, sets) < 0) return true;
+  constexpr uint32_t NEEDED = 1u << CAP_NET_ADMIN | 1u << CAP_SYS_ADMIN;
+  return (sets[0].effective & NEEDED) == NEEDED;
+}
+
 /** Everything that needs memory, made before the fork. */
 struct Prepared {
   explicit Prepared(const IsolateRequest& request) : request(request) {
@@ -78,7 +88,7 @@ struct Prepared {
     argv.push_back(nullptr);
     envp.push_back(nullptr);
     const unsigned uid = geteuid(), gid = getegid();
-    root = uid == 0;
+    root = uid == 0 && mayIsolate();
     snprintf(uidMap, sizeof uidMap, "%u %u 1\n", uid, uid);
     snprintf(gidMap, sizeof gidMap, "%u %u 1\n", gid, gid);
     snprintf(pingGroups, sizeof pingGroups, "%u %u\n", gid, gid);
@@ -91,7 +101,7 @@ struct Prepared {
 };
 
 void enterNamespaces(const Prepared& prepared, int channel) {
-  // Root needs no user namespace – and in a container without CAP_SYS_ADMIN is as anybody else.
+  // Root needs no user namespace – and in a container without CAP_SYS_ADMIN or CAP_NET_ADMIN is as anybody else.
   if (prepared.root) {
     if (unshare(CLONE_NEWNET | CLONE_NEWNS) == 0) return;
     if (errno != EPERM) giveUp(channel, "unshare", "namespaces");

@@ -1,7 +1,7 @@
 // `tun dump`: a command's packets and those of a running proxy, judged by tshark and capinfos. And that nobody has to read them.
 
 import { spawnSync } from 'node:child_process'
-import { existsSync, readFileSync } from 'node:fs'
+import { existsSync, readFileSync, writeFileSync } from 'node:fs'
 import { join } from 'node:path'
 import { afterAll, beforeAll, expect, it } from 'vitest'
 import { Lab, type Namespace, NOBODY, until } from '../../scripts/lab/lab.mjs'
@@ -122,6 +122,28 @@ describeSystem('tun dump of a command', { lab: true, peers: ['curl', 'setpriv', 
     expect(done.stderr).toContain('You come from')
   })
 
+  it('ends, and says what is missing, if a pipe that it may not open anew is not read at its end', async () => {
+    const node = 'mount -t tmpfs none /dev/net && mknod -m 0666 /dev/net/tun c 10 200'
+    const user = `setpriv --reuid=${NOBODY} --regid=${NOBODY} --clear-groups --`
+    const over = join(lab.directory, 'over')
+    const reader = `{ while [ ! -e ${over} ]; do sleep 0.1; done; }`
+    // The reader waits for the end of the dump, which must not wait for the reader.
+    const dump = `${user} ${process.execPath} ${TUN} dump -w - -- bash -c 'head -c 3000000 < /dev/tcp/${WEB4}/82 >&2 | cat'`
+    const server = machine.start(process.execPath, [
+      '-e',
+      `require('net').createServer(s => s.end(Buffer.alloc(3000000))).listen(82, '${WEB4}', () => console.log('listening'))`,
+    ])
+    await server.waitFor(/listening/)
+    const ran = await machine.run('unshare', [
+      '-m',
+      'bash',
+      '-c',
+      `${node} && { ${dump} 2>${lab.directory}/words; echo > ${over}; } | ${reader}`,
+    ])
+    expect(ran.code).toBe(0)
+    expect(readFileSync(join(lab.directory, 'words'), 'latin1')).toMatch(/tun: --write -: the end is missing: nobody read it for 2 s/)
+  })
+
   it('a reader that does not read holds nobody up: the command runs to its end, and what was left out is told', async () => {
     // Far more than pipe and queue hold; the reader wakes up when the command is through.
     const bytes = 60_000_000
@@ -186,6 +208,24 @@ describeSystem('tun dump of a NIC', { lab: true, peers: ['tshark', 'setpriv'], b
     world.apps.ip('link', 'del', NIC)
     expect(await all.exited).toEqual({ code: 0, signal: null })
     expect(all.tail()).toMatch(/tun: tun0 went down or was deleted\ntun: \d+ packets/)
+  })
+
+  it('leaves the file there is as it was, if it cannot look', async () => {
+    const world = await Scene.forThisTest()
+    const file = world.file('old.pcapng')
+    writeFileSync(file, 'an older capture')
+    expect(await world.apps.run(process.execPath, [TUN, 'dump', '-i', 'tun5', '-w', file])).toMatchObject({ code: 125 })
+    expect(readFileSync(file, 'utf8')).toBe('an older capture')
+  })
+
+  it('says that nobody reads any more, and ends', async () => {
+    const world = await Scene.forThisTest()
+    await world.serve('tcp-server', [SERVER4])
+    const watch = world.apps.start('bash', ['-c', `${process.execPath} ${TUN} dump -i ${NIC} | head -1`])
+    await watch.waitFor(/listening on tun0/)
+    expect(await world.client('tcp-client', { op: 'many', count: 2, host: SERVER4, from: APP4 })).toEqual({ right: 2 })
+    expect(await watch.exited).toEqual({ code: 0, signal: null })
+    expect(watch.tail()).toMatch(/tun: the lines: nobody reads any more\ntun: \d+ packets/)
   })
 
   it('says what is missing: the NIC, or the right', async () => {

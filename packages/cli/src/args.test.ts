@@ -35,6 +35,7 @@ describe('the command line', () => {
     ])
       expect(parseArgs(argv)).toEqual({ do: 'help', about: 'exec' })
     expect(exec('curl', '--help')).toMatchObject({ do: 'exec' })
+    expect(parseArgs(['help', 'exce'])).toMatchObject({ do: 'complain', message: "there is no 'exce' (tun --help shows how)" })
     expect(parseArgs(['curl'])).toMatchObject({ message: expect.stringContaining("did you mean 'tun exec -- curl'?") })
   })
 
@@ -52,6 +53,7 @@ describe('the command line', () => {
       [['-i', 'tun0', '--proxy', 'x'], 'are for a command'],
       [['-c', '0', 'curl'], '-c 0: not a number of packets'],
       [['-c', 'x', 'curl'], 'not a number of packets'],
+      [['-c', '1e3', 'curl'], '-c 1e3: not a number of packets'],
       [['-w', '-', '--print', 'curl'], 'cannot share'],
     ] as const)
       expect(dump(...argv)).toMatchObject({ do: 'complain', message: expect.stringContaining(message) })

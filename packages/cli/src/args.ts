@@ -77,6 +77,7 @@ export function parseArgs(argv: readonly string[]): Command {
     case '-h':
     case '--help':
     case 'help':
+      if (verb === 'help' && rest.length > 0 && !(VERBS as readonly string[]).includes(rest[0])) return complain(`there is no '${rest[0]}'`)
       return { do: 'help', about: VERBS.find(known => known === rest[0]) }
     case '-V':
     case '--version':
@@ -115,7 +116,7 @@ function parseDump(argv: readonly string[]): Command {
     throw new Complaint('--device looks at a NIC that is there: a command cannot be run in it')
   if (device !== undefined && (proxy ?? config) !== undefined) throw new Complaint('--proxy and --config are for a command')
   if (write === '-' && print) throw new Complaint('-w - and --print cannot share standard output')
-  const count = values.count === undefined ? undefined : Number(values.count)
+  const count = values.count === undefined ? undefined : /^\d+$/.test(values.count) ? Number(values.count) : 0
   if (count !== undefined && !(Number.isSafeInteger(count) && count > 0)) throw new Complaint(`-c ${values.count}: not a number of packets`)
   return { do: 'dump', arguments: { command, device, proxy, config, write, print, filter, count } }
 }

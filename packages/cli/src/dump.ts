@@ -55,15 +55,23 @@ async function dumpNic(
   const end = new Promise<string | undefined>(resolve => {
     finish = resolve
   })
-  const output = new Output(options, STDOUT, say, () => finish())
-  const log = new PacketLog({ interfaceName: nic, application, filter, count: options.count, ...output.ways })
+  let log: PacketLog | undefined
+  // First: a mistake leaves no file behind, and the one that is there as it is.
   const watch = new PacketWatch(nic, {
     packet: bytes => {
-      log.packet(bytes)
-      if (log.isFull) finish()
+      log?.packet(bytes)
+      if (log?.isFull) finish()
     },
     ended: () => finish(`${nic} went down or was deleted`),
   })
+  let output: Output
+  try {
+    output = new Output(options, STDOUT, say, () => finish())
+  } catch (error) {
+    watch.close()
+    throw error
+  }
+  log = new PacketLog({ interfaceName: nic, application, filter, count: options.count, ...output.ways })
   const signals = ['SIGINT', 'SIGTERM', 'SIGHUP'] as const
   const stop = () => finish()
   for (const signal of signals) process.on(signal, stop)
@@ -103,19 +111,19 @@ class Output {
   readonly ways: { line?: (text: string) => boolean; block?: (bytes: Uint8Array) => boolean }
   /** For another reason than that nobody reads any more. */
   failed = false
-  private readonly sinks: Sink[] = []
+  private readonly sinks: { sink: Sink; what: string }[] = []
+  private readonly say: Say
 
   /** @param gone nobody reads any more */
   constructor({ write, print }: DumpArguments, lines: number, say: Say, gone: () => void = () => {}) {
+    this.say = say
     const sinkFor = (fd: number, what: string) => {
       const sink = new Sink(fd, ({ code }) => {
-        if (code !== 'EPIPE') {
-          this.failed = true
-          say(`${what}: writing stopped (${code})`)
-        }
+        this.failed ||= code !== 'EPIPE'
+        say(code === 'EPIPE' ? `${what}: nobody reads any more` : `${what}: writing stopped (${code})`)
         gone()
       })
-      this.sinks.push(sink)
+      this.sinks.push({ sink, what })
       return sink
     }
     const file = write === undefined ? undefined : sinkFor(write === '-' ? STDOUT : openFile(write), `--write ${write}`)
@@ -127,7 +135,11 @@ class Output {
   }
 
   async end(): Promise<void> {
-    await Promise.all(this.sinks.map(sink => sink.end(PATIENCE)))
+    await Promise.all(
+      this.sinks.map(async ({ sink, what }) => {
+        if (!(await sink.end(PATIENCE))) this.say(`${what}: the end is missing: nobody read it for ${PATIENCE / 1000} s`)
+      }),
+    )
   }
 }
 

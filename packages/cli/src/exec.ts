@@ -18,7 +18,9 @@ import {
   type TunInboundOptions,
 } from '@tun/inbound'
 import type { ExecArguments } from './args.js'
+import { answerPings } from './pings.js'
 import { forwardSignals } from './signals.js'
+import { Sink } from './sink.js'
 import { Unsent } from './unsent.js'
 import { readFile, type Way, wayOf } from './way.js'
 
@@ -28,10 +30,18 @@ export const EXIT = { failed: 125, notExecutable: 126, notFound: 127, signal: 12
 /** Fake addresses for both families: the way out gets the name, so each name has both. */
 const DNS = { enable: true, ipv6: true, 'enhanced-mode': 'fake-ip', 'fake-ip-range6': 'fc00::/18' } as const
 
+const NAMESERVER = '198.18.0.2'
+/** Any address answers there; this one is said as well, so that no name gets it for its own. */
+const DNS_PLACES = { 'dns-listen': '0.0.0.0:53', 'dns-hijack': [`${NAMESERVER}:53`] }
+
+/** Lines about connections that wait for a reader, at the end. */
+const PATIENCE = 1000 // ms
+
 /** A reset that does not get out in that time will not. */
 const RESETTING = 100 // ms
 
 type Say = (line: string) => void
+const STDERR = 2
 
 export interface Tap {
   /**
@@ -69,19 +79,21 @@ async function execThrough(options: Omit<ExecArguments, 'pcap'>, say: Say, prepa
   const way = file?.way ?? (chosen as Way)
   const wrap = prepare()
 
-  const isolated = isolate(command, stdio && { stdio })
+  const isolated = isolate(command, { nameserver: NAMESERVER, ...(stdio && { stdio }) })
   // Other types than A and AAAA: asked where this machine asks, or, behind a proxy, nobody: it would give away what is looked up.
   const nameservers = way.isDirect ? getServers().filter(server => nameserver.safeParse(server).success) : []
   const inbound = await createTunInbound({
     device: wrap(isolated.device),
-    tun: { 'dns-listen': '0.0.0.0:53' },
+    tun: DNS_PLACES,
     dns: { ...DNS, nameserver: nameservers, ...file?.dns },
   }).catch(error => {
     isolated.close()
     isolated.device.close()
     throw error
   })
-  const log = verbose ? say : () => {}
+  // As many as there are connections: whoever does not read them does not hold those up.
+  const lines = verbose ? new Sink(STDERR, () => {}) : undefined
+  const log = (line: string) => void lines?.write(Buffer.from(`tun: ${line}\n`))
   const unsent = new Unsent()
   const outbound = unsent.watch(way.isDirect ? way.outbound : complaining(way.outbound, say))
   const relays = new Set<Promise<unknown>>()
@@ -101,6 +113,7 @@ async function execThrough(options: Omit<ExecArguments, 'pcap'>, say: Say, prepa
       return outbound
     })
   })
+  inbound.on('icmp', answerPings(file?.pings ?? 'forward', way.outbound.ping, say, log))
   inbound.on('warning', say)
   inbound.on('error', error => say(error.message))
   try {
@@ -111,6 +124,7 @@ async function execThrough(options: Omit<ExecArguments, 'pcap'>, say: Say, prepa
     await inbound.close()
     // What is cut off is reset: the end of our process would look like its proper end to the other side.
     await Promise.race([Promise.all(relays), sleep(RESETTING, undefined, { ref: false })])
+    await lines?.end(PATIENCE)
   }
 }
 

@@ -6,6 +6,7 @@ import { doctor } from './doctor/doctor.js'
 import { dump } from './dump.js'
 import { EXIT, exec, exitCodeOf } from './exec.js'
 import { USAGE, VERB_USAGE } from './usage.js'
+import { writeAll } from './write-all.js'
 
 /** Set by tsup from package.json. */
 declare const VERSION: string
@@ -15,14 +16,19 @@ export async function run(argv: readonly string[]): Promise<number> {
   const command = parseArgs(argv)
   switch (command.do) {
     case 'help':
-      return print(1, command.about === undefined ? USAGE : VERB_USAGE[command.about])
+      return print(command.about === undefined ? USAGE : VERB_USAGE[command.about])
     case 'version':
-      return print(1, `tun ${VERSION}`)
+      return print(`tun ${VERSION}`)
     case 'complain':
       say(command.message)
       return EXIT.failed
-    case 'doctor':
-      return doctor(command.arguments, text => print(1, text))
+    case 'doctor': {
+      let printed = 0
+      const code = doctor(command.arguments, text => {
+        printed = print(text)
+      })
+      return printed === 0 ? code : printed
+    }
   }
   try {
     return command.do === 'exec' ? await exec(command.arguments, say) : await dump(command.arguments, say, `tun ${VERSION}`)
@@ -40,14 +46,17 @@ function describe(error: unknown): string[] {
   return [message.slice(0, -hint.length - 2), hint]
 }
 
+/** Not by process.stderr: see exec.ts. Whoever does not read it does not stop the command. */
 function say(line: string): void {
-  print(2, `tun: ${line}`)
+  try {
+    writeSync(2, `tun: ${line}\n`)
+  } catch {}
 }
 
-/** Not by process.stdout: see exec.ts. Whoever does not read it does not stop the command. */
-function print(fd: number, text: string): number {
-  try {
-    writeSync(fd, `${text}\n`)
-  } catch {}
-  return 0
+/** Answers the exit code. That nobody reads any more is no failure; a full disk is. */
+function print(text: string): number {
+  const code = writeAll(1, `${text}\n`)
+  if (code === undefined || code === 'EPIPE') return 0
+  say(`standard output cannot be written (${code})`)
+  return EXIT.failed
 }

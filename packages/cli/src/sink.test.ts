@@ -65,7 +65,7 @@ describe.skipIf(process.platform !== 'linux')('a sink', () => {
     const { reader, writer } = pipe('never')
     const sink = new Sink(writer, () => {})
     sink.write(Buffer.alloc(1 << 20))
-    await sink.end(50)
+    expect(await sink.end(50)).toBe(false)
     expect(drain(reader).length).toBeLessThan(1 << 20)
     closeSync(reader)
     closeSync(writer)
@@ -92,6 +92,66 @@ describe.skipIf(process.platform !== 'linux')('a sink', () => {
     expect(process.getActiveResourcesInfo()).not.toContain('FSReqCallback')
     socket.destroy()
     closeSync(writer)
+  })
+
+  describe('to a pipe that it may not open anew', () => {
+    const refused = () => undefined
+
+    it('waits in a process of its own, and loses nothing', async () => {
+      const { reader, writer } = pipe('others')
+      const sink = new Sink(writer, () => {}, refused)
+      const given = Array.from({ length: 20 }, (_, i) => Buffer.alloc(64 << 10, i))
+      for (const part of given) expect(sink.write(part)).toBe(true)
+      let over: boolean | undefined
+      void sink.end(30_000).then(whole => {
+        over = whole
+      })
+      const read: Buffer[] = []
+      while (over === undefined) {
+        read.push(drain(reader))
+        await sleep(1)
+      }
+      read.push(drain(reader))
+      expect(over).toBe(true)
+      expect(Buffer.concat(read).equals(Buffer.concat(given))).toBe(true)
+      closeSync(reader)
+      closeSync(writer)
+    })
+
+    it('leaves nobody behind who waits for a reader: the process could not end', async () => {
+      const { reader, writer } = pipe('stuck')
+      const sink = new Sink(writer, () => {}, refused)
+      sink.write(Buffer.alloc(2 << 20))
+      expect(await sink.end(200)).toBe(false)
+      expect(process.getActiveResourcesInfo()).not.toContain('FSReqCallback')
+      closeSync(writer)
+      // Nobody has the other end open: its end is read behind what is in the pipe.
+      const part = Buffer.alloc(1 << 20)
+      for (let n = 1, patience = 2000; n > 0 && patience > 0; patience--) {
+        try {
+          n = readSync(reader, part)
+        } catch {
+          await sleep(5)
+        }
+      }
+      expect(readSync(reader, part)).toBe(0)
+      closeSync(reader)
+    })
+
+    it('and that nobody reads is told, once', async () => {
+      const { reader, writer } = pipe('unread')
+      closeSync(reader)
+      for (const open of [undefined, refused]) {
+        const failures: unknown[] = []
+        const sink = new Sink(writer, error => failures.push(error.code), open)
+        if (open === refused) sink.write(Buffer.from('x'))
+        for (let i = 0; i < 400 && failures.length === 0; i++) await sleep(5)
+        expect(sink.write(Buffer.from('y'))).toBe(true)
+        await sink.end(5000)
+        expect(failures).toEqual(['EPIPE'])
+      }
+      closeSync(writer)
+    })
   })
 
   it('tells once when its reader has gone, and swallows the rest', async () => {

@@ -32,6 +32,9 @@ the command knows of proxies or not, whether it is a script, a static binary or 
   -v, --verbose   a line on stderr for each connection and UDP flow
   -h, --help      this
 
+Pings reach the real host if all goes direct and this user may send pings (tun doctor: ping-group-range). Else, and behind a proxy, which
+carries none, they are refused at once (ping says: Packet filtered). icmp: in FILE – forward, reject, fake, drop – decides otherwise.
+
 Standard input and output, directory, environment, user and signals are the command's as if it ran without tun. The exit code is the
 command's, 128 + n if signal n ended it, 127 if there is no such command, 126 if it cannot be run, 125 if tun itself failed.
 

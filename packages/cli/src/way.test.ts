@@ -44,6 +44,12 @@ describe('--config', () => {
     expect(read(`ipv6: false\n${text}`).dns).toEqual({ nameserver: ['192.0.2.1'], ipv6: false })
   })
 
+  it('says what becomes of pings, with the words of the example proxy', () => {
+    expect(read('icmp: Fake\n').pings).toBe('fake')
+    expect(read('dns: {}\n').pings).toBeUndefined()
+    expect(() => read('ipv6: true\nicmp: maybe\n')).toThrow(/c\.yaml:2.*icmp/)
+  })
+
   it('refuses rules that it would not follow, at their line, and proxies it cannot use', () => {
     const rules = `${office}rules:\n  - DOMAIN-SUFFIX,example.org,DIRECT\n  - MATCH,office\n`
     expect(() => read(rules)).toThrow(/c\.yaml:5.*only a MATCH rule is understood/)

@@ -4,6 +4,7 @@
 import { clashBoolean, type DnsOptions, loadConfig } from '@tun/config'
 import { direct, httpConnect, type Outbound, socks5 } from '@tun/inbound'
 import { z } from 'zod'
+import { PING_MODES, type PingMode } from './pings.js'
 
 export interface Way {
   /** For people: never with a password. */
@@ -16,6 +17,8 @@ export interface Way {
 export interface FileSettings {
   way: Way
   dns: Partial<DnsOptions>
+  /** `icmp:`, if it is there. */
+  pings: PingMode | undefined
   warnings: string[]
 }
 
@@ -65,6 +68,7 @@ export function readFile(text: string, file: string, chosen: Way | undefined): F
       proxies: chosen ? z.unknown() : proxies,
       rules: chosen ? z.unknown() : z.array(z.string().refine(isMatch, { error: ONE_WAY })).default([]),
       ipv6: clashBoolean.default(true),
+      icmp: z.string().toLowerCase().pipe(z.enum(PING_MODES)).optional(),
     },
     known: ['tun.device-url', 'dns.listen'],
   })
@@ -75,6 +79,7 @@ export function readFile(text: string, file: string, chosen: Way | undefined): F
   return {
     way: chosen ?? wayInFile(sections.proxies as z.output<typeof proxies>, sections.rules as string[], file),
     dns: kept,
+    pings: sections.icmp,
     // What tun exec leaves aside is no news: most of a Clash file is about other things.
     warnings: warnings
       .filter(({ path }) => path.startsWith('dns'))

@@ -5,7 +5,7 @@ import { chmodSync, readFileSync, rmSync, writeFileSync } from 'node:fs'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import { afterAll, beforeAll, describe, expect, it } from 'vitest'
-import { until } from '../../../scripts/lab/lab.mjs'
+import { NOBODY, until } from '../../../scripts/lab/lab.mjs'
 import { describeSystem, lacking, ROOT } from '../../../test/system/requirements.js'
 import {
   ACCOUNT,
@@ -24,7 +24,7 @@ import {
 } from './world.js'
 
 const PROXY = ['--proxy', `socks5://127.0.0.1:${PROXY_PORT}`]
-const needs = { lab: true, peers: ['curl', 'setpriv', 'python3'], built: [TUN, join(ROOT, 'packages/cli/dist/main.js')] }
+const needs = { lab: true, peers: ['curl', 'setpriv', 'python3', 'ping', 'ip'], built: [TUN, join(ROOT, 'packages/cli/dist/main.js')] }
 const here = process.env.TUN_TEST_SCRATCH ?? tmpdir()
 
 describeSystem('tun exec', needs, () => {
@@ -94,6 +94,49 @@ describeSystem('tun exec', needs, () => {
         `${WEB6} ${from6}: hello True`,
         `v4.test ${from4}: hello True`,
       ])
+    })
+
+    it('gives each name an address that the kernel lets a connection go to: no broadcast, nor the nameserver’s', async () => {
+      const names = [1, 2, 3, 4].map(n => `web${n}.test`)
+      const script = `for name in ${names.join(' ')}; do getent ahostsv4 $name | head -1; done; curl -4 -q -sS --max-time 10 http://v4.test/`
+      const done = await world.run(['exec', '--', 'sh', '-c', script], { user })
+      const addresses = [...done.stdout.toString().matchAll(/^(198\.\S+) +STREAM (\S+)/gm)]
+      expect(addresses.map(([, , name]) => name)).toEqual(names)
+      expect(addresses.map(([, address]) => address)).not.toContain('198.18.0.2')
+      expect(done.stdout.toString()).toContain(`You come from ${WEB4}`)
+      const routes = addresses.map(([, address]) => `ip route get ${address}`).join('; ')
+      const ways = await world.run(['exec', '--', 'sh', '-c', routes], { user })
+      expect(ways.stdout.toString()).not.toMatch(/broadcast|local/)
+    })
+
+    it('carries pings to the real host, by address and by name, if this user may send some', async () => {
+      world.machine.sysctl('net.ipv4.ping_group_range', `${NOBODY} ${NOBODY}`) // root has its capability
+      for (const [to, shown] of [
+        [WEB4, WEB4],
+        [WEB6, WEB6],
+        ['-4 v4.test', 'v4.test'],
+      ]) {
+        const done = await world.run(['exec', '-v', '--', 'ping', '-c', '1', '-W', '5', ...to.split(' ')], { user })
+        expect(done.stdout.toString()).toMatch(/^64 bytes from .* icmp_seq=1 ttl=63 /m) // one hop: us
+        expect(done.stderr).toContain(`tun: ping ${shown} by DIRECT`)
+      }
+      const nobody = await world.run(['exec', '--', 'ping', '-c', '1', '-W', '5', '10.9.9.9'], { user }) // no route leads there
+      expect(nobody.stdout.toString()).toMatch(/^From \S+ icmp_seq=1 Destination Net Unreachable/m)
+    })
+
+    it('refuses pings where nobody carries them: behind a proxy; icmp: of a file says otherwise', async () => {
+      const ping = ['--', 'ping', '-n', '-c', '1', '-W', '1', '192.0.2.77']
+      const refused = await world.run(['exec', ...PROXY, ...ping], { user })
+      expect(refused).toMatchObject({ code: 1, stderr: '' })
+      expect(refused.stdout.toString()).toContain('From 192.0.2.77 icmp_seq=1 Packet filtered')
+      const file = join(here, `tun-icmp-${process.pid}.yaml`)
+      writeFileSync(file, 'icmp: fake\n', { mode: 0o644 })
+      try {
+        const faked = await world.run(['exec', '--config', file, ...PROXY, ...ping], { user })
+        expect(faked.stdout.toString()).toContain('64 bytes from 192.0.2.77: icmp_seq=1 ttl=64 ')
+      } finally {
+        rmSync(file)
+      }
     })
 
     it('is not in the way: arguments, standard input and output, environment, user, directory, exit code', async () => {
@@ -207,6 +250,22 @@ int main() { struct sockaddr_in to = {0}; char text[500]; int s = socket(AF_INET
     } finally {
       rmSync(directory)
     }
+  })
+
+  it('says what would permit pings, once, and refuses them, if this user may send none', async () => {
+    world.machine.sysctl('net.ipv4.ping_group_range', '1 0')
+    const done = await world.run(['exec', '--', 'ping', '-n', '-c', '2', '-i', '0.2', '-W', '5', WEB4])
+    expect(done.stdout.toString().match(/Packet filtered/g)).toHaveLength(2)
+    expect(done.stderr).toMatch(
+      /^tun: pings are refused: this user may open no ping socket \(EACCES\)\ntun: .*sudo sysctl -w net\.ipv4\.ping_group_range=\S+ \d+'.*$/,
+    )
+  })
+
+  it('as root of a container that may make namespaces but no NIC: in a user namespace, as for anybody else', async () => {
+    const within = ['setpriv', '--bounding-set=-net_admin', '--inh-caps=-net_admin', '--']
+    const done = await world.run(['exec', ...curl(`http://${WEB4}/`)], { user: 'root', within })
+    expect(done.stderr).toBe('')
+    expect(done.stdout.toString()).toContain(`You come from ${WEB4}`)
   })
 
   it('logs in to a proxy, and says that it is the proxy that fails', async () => {

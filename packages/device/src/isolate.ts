@@ -15,7 +15,7 @@ export interface IsolateOptions {
   env?: NodeJS.ProcessEnv
   /** Descriptors that become the command's 0, 1 and 2; -1 is /dev/null. Default: this process's own. */
   stdio?: readonly [number, number, number]
-  /** The TUN as the command sees it. Defaults: tun0, 1500 bytes, 198.18.0.1/30, fdfe:dcba:9876::1/126. */
+  /** The TUN as the command sees it. Defaults: tun0, 1500 bytes, 198.18.0.1/32, fdfe:dcba:9876::1/126. */
   name?: string
   mtu?: number
   address4?: string
@@ -27,7 +27,8 @@ export interface IsolateOptions {
 export const ISOLATE_DEFAULTS = {
   name: 'tun0',
   mtu: 1500,
-  address4: '198.18.0.1/30',
+  // No longer prefix: it would have a broadcast address, which a name behind a fake address may not have.
+  address4: '198.18.0.1/32',
   address6: 'fdfe:dcba:9876::1/126',
   nameserver: '198.18.0.2',
   stdio: [0, 1, 2],

@@ -14,6 +14,20 @@ const cases: [string, HostFacts, [string, string, string], string, string][] = [
     'the device node /dev/net/tun cannot be opened by this user (mode 0600); run: sudo chmod 0666 /dev/net/tun',
   ],
   [
+    'the device node is for nobody',
+    { ...user, nodeMode: 0o20000 },
+    ['EACCES', 'open', 'device-node'],
+    'ERR_TUN_PERMISSION',
+    'the device node /dev/net/tun cannot be opened by this user (mode 0000); run: sudo chmod 0666 /dev/net/tun',
+  ],
+  [
+    'what is called /dev/net/tun is something else',
+    { ...user, root: true },
+    ['ENOTTY', 'TUNSETIFF', 'tun'],
+    'ERR_TUN_NO_DEVICE_NODE',
+    '/dev/net/tun is not the TUN device; run: sudo rm /dev/net/tun && sudo mknod -m 0666 /dev/net/tun c 10 200',
+  ],
+  [
     'there is no device node',
     user,
     ['ENOENT', 'open', 'device-node'],

@@ -64,6 +64,10 @@ export function isolationError(cause: unknown, facts: HostFacts = hostFacts()): 
       if (error.syscall === 'TUNSETIFF' && error.code === 'EINVAL') {
         return fail('ERR_TUN_SYSTEM', 'this kernel cannot make a TUN with IFF_VNET_HDR', 'use Linux 5.3 or later')
       }
+      if (error.syscall === 'TUNSETIFF' && error.code === 'ENOTTY') {
+        const hint = 'run: sudo rm /dev/net/tun && sudo mknod -m 0666 /dev/net/tun c 10 200'
+        return fail('ERR_TUN_NO_DEVICE_NODE', '/dev/net/tun is not the TUN device', hint)
+      }
       break
     case 'namespaces':
       if (error.code === 'ENOSPC') {
@@ -79,7 +83,7 @@ export function isolationError(cause: unknown, facts: HostFacts = hostFacts()): 
 
 function nodeError(error: NativeError, facts: HostFacts, fail: Fail): TunError {
   if (error.code === 'EACCES') {
-    const mode = facts.nodeMode === undefined ? '' : ` (mode 0${(facts.nodeMode & 0o777).toString(8)})`
+    const mode = facts.nodeMode === undefined ? '' : ` (mode ${(facts.nodeMode & 0o777).toString(8).padStart(4, '0')})`
     return fail(
       'ERR_TUN_PERMISSION',
       `the device node /dev/net/tun cannot be opened by this user${mode}`,

@@ -110,6 +110,16 @@ describe('tun doctor', () => {
     expect(report.checks).toHaveLength(18)
   })
 
+  it('does not call a machine fit where only NICs of its own network can be made', () => {
+    const last = (other: Other) =>
+      describeReport(examine(machine(other)))
+        .split('\n')
+        .at(-1)
+    expect(last({})).toBe('1 warn, 17 ok: tun can work here')
+    expect(last({ tryTun: refused, files: root })).toMatch(/ ok: a TUN can be made here, but tun exec cannot work$/)
+    expect(last({ tryTun: refused })).toMatch(/^1 fail, .* ok$/)
+  })
+
   const cases: [string, Other, string, string, string | undefined][] = [
     ['device-node', { node_: null }, 'fail', 'is missing', 'sudo modprobe tun'],
     [
@@ -120,6 +130,7 @@ describe('tun doctor', () => {
       'mknod -m 0666 /dev/net/tun c 10 200',
     ],
     ['device-node', { tryOpen: () => void raise('EACCES') }, 'fail', 'by this user (mode 0666)', 'sudo chmod 0666 /dev/net/tun'],
+    ['device-node', { node_: { mode: 0o020000, uid: 0, device: [10, 200] } }, 'ok', 'mode 0000', undefined],
     ['device-node', { tryOpen: () => void raise('EPERM') }, 'fail', 'not permitted', '--device /dev/net/tun'],
     ['capabilities', { files: root }, 'ok', 'cap_net_admin', undefined],
     ['capabilities', { files: { ...root, '/proc/self/uid_map': '0 1000 1' } }, 'ok', 'within this user namespace only', undefined],
@@ -127,6 +138,13 @@ describe('tun doctor', () => {
     ['user-namespaces', { files: { '/proc/sys/kernel/unprivileged_userns_clone': '0' } }, 'fail', 'root only', 'userns_clone=1'],
     ['user-namespaces', { files: { '/proc/sys/kernel/apparmor_restrict_unprivileged_userns': '1' } }, 'warn', 'AppArmor', 'userns=0'],
     ['user-namespaces', { uid: 0, files: { ...root, '/proc/sys/user/max_user_namespaces': '0' } }, 'ok', 'root needs none', undefined],
+    [
+      'user-namespaces', // root of a container with cap_sys_admin, but not cap_net_admin
+      { uid: 0, files: { '/proc/self/status': 'CapEff:\t0000000000200000\n', '/proc/sys/user/max_user_namespaces': '0' } },
+      'fail',
+      'switched off',
+      'user.max_user_namespaces=15000',
+    ],
     ['isolation', { tryTun: refused }, 'fail', 'tun exec cannot work: it is off', 'sudo switch on'],
     ['isolation', { tryTun: refused, files: root }, 'warn', 'it is off', 'sudo switch on'],
     ['offload', { tryTun: refused }, 'unknown', 'see isolation', undefined],

@@ -56,5 +56,11 @@ export function describe({ checks, counts }: Report): string {
   const said = (['fail', 'warn', 'unknown', 'ok'] as const)
     .filter(status => counts[status] > 0)
     .map(status => `${counts[status]} ${status}`)
-  return [...lines, '', `${said.join(', ')}${counts.fail > 0 ? '' : ': tun can work here'}`].join('\n')
+  return [...lines, '', `${said.join(', ')}${counts.fail > 0 ? '' : `: ${verdict(checks)}`}`].join('\n')
+}
+
+/** Of a machine where nothing failed: who may make NICs can do without a command's own. */
+function verdict(checks: readonly Result[]): string {
+  const isolation = checks.find(({ id }) => id === 'isolation')
+  return isolation?.status === 'warn' ? 'a TUN can be made here, but tun exec cannot work' : 'tun can work here'
 }

@@ -76,7 +76,7 @@ function deviceNode(machine: Machine): Finding {
     const { mode, device } = machine.stat(NODE_FILE)
     const isNode = (mode & 0o170000) === 0o020000 && device.join() === MISC_TUN.join()
     if (!isNode) return fail(`${NODE_FILE} is not the TUN device`, `sudo rm ${NODE_FILE} && sudo mknod -m 0666 ${NODE_FILE} c 10 200`)
-    const bits = `mode 0${(mode & 0o777).toString(8)}`
+    const bits = `mode ${(mode & 0o777).toString(8).padStart(4, '0')}`
     try {
       machine.tryOpen(NODE_FILE)
       return ok(`${NODE_FILE}, ${bits}`)
@@ -118,7 +118,7 @@ function userNamespaces(machine: Machine): Finding {
     apparmor === undefined ? [] : `kernel.apparmor_restrict_unprivileged_userns ${apparmor}`,
   ].flat()
   const switches = said.length === 0 ? 'no switch forbids them' : said.join(', ')
-  if (machine.uid === 0 && hasCapability(machine, SYS_ADMIN)) return ok(`root needs none; ${switches}`)
+  if (machine.uid === 0 && hasCapability(machine, SYS_ADMIN) && hasCapability(machine, NET_ADMIN)) return ok(`root needs none; ${switches}`)
   if (most === 0) return gravity(machine)(`switched off: ${switches}`, 'sudo sysctl -w user.max_user_namespaces=15000')
   if (clone === 0) return gravity(machine)(`for root only: ${switches}`, 'sudo sysctl -w kernel.unprivileged_userns_clone=1')
   if (apparmor !== undefined && apparmor > 0) {

@@ -21,6 +21,10 @@ const STATES = [
 
 export const printState = (state: number): string => STATES[state] ?? `state ${state}`
 
+/** Words of tcpdump for what everybody looks for: RFC 792, RFC 4443 §4. */
+const ECHO4: Readonly<Record<number, string>> = { 8: 'echo request', 0: 'echo reply' }
+const ECHO6: Readonly<Record<number, string>> = { 128: 'echo request', 129: 'echo reply' }
+
 const ip = new IpPacket()
 const seg = new Segment()
 
@@ -72,14 +76,19 @@ function printTransport(view: DataView, bytes: Uint8Array, start: number): strin
   if (ip.proto === PROTO_TCP && readSegment(view, ip.payload, ip.end, seg)) return printTcp(view)
   if ((ip.proto === PROTO_ICMP || ip.proto === PROTO_ICMPV6) && room >= 8) {
     const name = ip.proto === PROTO_ICMP ? 'ICMP' : 'ICMP6'
-    const line = `${name} type ${view.getUint8(ip.payload)} code ${view.getUint8(ip.payload + 1)}, length ${room}`
-    const error = ip.proto === PROTO_ICMP ? view.getUint8(ip.payload) === 3 : view.getUint8(ip.payload) === 1
+    const type = view.getUint8(ip.payload)
+    const echo = ip.proto === PROTO_ICMP ? ECHO4[type] : ECHO6[type]
+    if (echo !== undefined) {
+      return `${name} ${echo}, id ${view.getUint16(ip.payload + 4)}, seq ${view.getUint16(ip.payload + 6)}, length ${room}`
+    }
+    const line = `${name} type ${type} code ${view.getUint8(ip.payload + 1)}, length ${room}`
+    const error = ip.proto === PROTO_ICMP ? type === 3 : type === 1
     return error ? `${line}, about (${printQuoted(bytes, start + ip.payload + 8, start + ip.end)})` : line
   }
   return `protocol ${ip.proto}, length ${room}`
 }
 
-/** The beginning of a packet that an ICMP error quotes: its addresses and ports, as far as they are there. */
+/** The beginning of a packet that an ICMP error quotes: its addresses, and ports if it has any, as far as they are there. */
 function printQuoted(bytes: Uint8Array, start: number, end: number): string {
   const view = new DataView(bytes.buffer, bytes.byteOffset + start, end - start)
   if (end - start < 28) return printHex(bytes, start, end)
@@ -92,6 +101,8 @@ function printQuoted(bytes: Uint8Array, start: number, end: number): string {
     v4
       ? formatAddress(0, 0, 0xffff, view.getInt32(from))
       : formatAddress(view.getInt32(from), view.getInt32(from + 4), view.getInt32(from + 8), view.getInt32(from + 12))
+  const proto = view.getUint8(v4 ? 9 : 6)
+  if (proto !== PROTO_TCP && proto !== PROTO_UDP) return `${text(at)} > ${text(at + size)}`
   return `${text(at)}.${view.getUint16(ports)} > ${text(at + size)}.${view.getUint16(ports + 2)}`
 }
 
