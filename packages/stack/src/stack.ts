@@ -4,6 +4,7 @@ import { type Echo, Icmp } from './icmp.js'
 import { Identification } from './ip/identification.js'
 import { Output } from './ip/output.js'
 import { Reassembly } from './ip/reassembly.js'
+import { emptied } from './memory/byte-queue.js'
 import { DeadlineHeap, type Wakeable } from './memory/deadline-heap.js'
 import { CSUM_BAD, CSUM_GOOD, CSUM_PARTIAL, GSO_NONE, GSO_UDP, type PacketBatch, ROW_INVALID } from './memory/packet-batch.js'
 import { type Bytes, type Millis, type Slab, SlabPool } from './memory/slab.js'
@@ -352,7 +353,7 @@ export class Stack {
       c.inEvents = false
       events.tcp(c, bits)
     }
-    queue.length = 0
+    emptied(queue)
     this.udp.drain(events)
     this.icmp.drain(request => {
       if (events.echo !== undefined) events.echo(request)

@@ -30,6 +30,9 @@ interface Chunk {
 }
 
 const GONE: Chunk = { bytes: EMPTY, start: 0, end: 0, at: 0, owner: null }
+/** Chunks of any queue that hold nothing, for the next ones: a segment makes no object. Some 80 bytes each. */
+const unused: Chunk[] = []
+const MAX_UNUSED = 1024
 
 export class ByteQueue {
   /** Bytes queued. */
@@ -49,7 +52,7 @@ export class ByteQueue {
   /** Appends bytes[start, end); `owner` (if any) is taken: one reference passes to the queue. */
   push(bytes: Bytes, start: number, end: number, owner: Owner | null): void {
     if (start === end) return owner?.release()
-    this.chunks.push({ bytes, start, end, at: this.headAt + this.length, owner })
+    this.chunks.push(chunkOf(bytes, start, end, this.headAt + this.length, owner))
     this.length += end - start
   }
 
@@ -109,8 +112,9 @@ export class ByteQueue {
         return
       }
       left -= size
+      const { owner } = chunk
       this.dropHead()
-      chunk.owner?.release()
+      owner?.release()
     }
   }
 
@@ -146,11 +150,16 @@ export class ByteQueue {
   }
 
   private dropHead(): void {
+    const chunk = this.chunks[this.head]
+    chunk.bytes = EMPTY
+    chunk.owner = null
+    if (unused.length < MAX_UNUSED) unused.push(chunk)
     this.chunks[this.head] = GONE
     this.head++
     if (this.head === this.chunks.length) this.truncate()
     else if (this.head > 64 && this.head * 2 > this.chunks.length) {
-      this.chunks.splice(0, this.head) // amortised: the dead front half goes in one move
+      this.chunks.copyWithin(0, this.head) // amortised: the dead front half goes in one move
+      this.chunks.length -= this.head
       this.head = 0
     }
   }
@@ -162,11 +171,22 @@ export class ByteQueue {
   }
 }
 
+function chunkOf(bytes: Bytes, start: number, end: number, at: number, owner: Owner | null): Chunk {
+  const chunk = unused.pop()
+  if (chunk === undefined) return { bytes, start, end, at, owner }
+  chunk.bytes = bytes
+  chunk.start = start
+  chunk.end = end
+  chunk.at = at
+  chunk.owner = owner
+  return chunk
+}
+
 /**
- * Empties an array. A short one keeps its room, for it fills again at once:
+ * Empties an array. One of at most `short` elements keeps its room, for it fills again at once:
  * `length = 0` would throw that away and cost more than it frees.
  */
-export function emptied(array: unknown[]): void {
-  if (array.length > 8) array.length = 0
+export function emptied(array: unknown[], short = 8): void {
+  if (array.length > short) array.length = 0
   else while (array.length > 0) array.pop()
 }

@@ -8,6 +8,7 @@
 // Received row: the whole packet is slab[start, start+length). Row to send: slab[start, start+length) holds the headers
 // (and small payloads), then come its pieces, gathered from where they lie; a row holds its pieces' owners until it is written.
 
+import { emptied } from './byte-queue.js'
 import { type Bytes, type Owner, Slab } from './slab.js'
 
 /** What a device's `read` or `write` ended with. */
@@ -169,8 +170,8 @@ export class PacketBatch {
   /** Everything written or dropped: owners get their pieces back, the batch is empty. */
   reset(): void {
     for (let i = 0; i < this.owners.length; i++) this.owners[i]?.release()
-    this.owners.length = 0
-    this.pieces.length = 0
+    emptied(this.owners, 64)
+    emptied(this.pieces, 64)
     this.count = 0
     this.first = 0
     this.used = 0

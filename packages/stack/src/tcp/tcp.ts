@@ -2,6 +2,7 @@
 // queues between the engine and its driver (who has something to send, who has something to tell).
 
 import type { Icmp } from '../icmp.js'
+import { emptied } from '../memory/byte-queue.js'
 import type { DeadlineHeap, Wakeable } from '../memory/deadline-heap.js'
 import { FlowTable } from '../memory/flow-table.js'
 import type { PacketBatch } from '../memory/packet-batch.js'
@@ -320,7 +321,7 @@ export class Tcp {
         this.outputHead = 0
       }
     }
-    queue.length = 0
+    emptied(queue)
     this.outputHead = 0
     return false
   }

@@ -165,7 +165,7 @@ export class Udp {
     }
     this.rows = 0
     this.queued = 0
-    for (const report of this.reports.splice(0)) events.undelivered?.(report)
+    if (this.reports.length > 0) for (const report of this.reports.splice(0)) events.undelivered?.(report)
     const over = this.flows.ended
     for (let i = 0; i < over.length; i++) events.flowEnded(over[i])
     over.length = 0
