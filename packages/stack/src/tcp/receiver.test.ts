@@ -177,6 +177,14 @@ describe('window', () => {
     expect(widths[0]).toBeGreaterThanOrEqual(128 * 1024)
     expect(widths.at(-1)).toBe(500_000)
   })
+  test('the ACK of a first request waits for the answer, though the window may now be larger than a SYN-ACK can say', () => {
+    const t = new Script().establish('mss 1460,wscale 7')
+    t.recv('PA 1001:1501 ack 1')
+    t.sentNothing()
+    t.write(100)
+    t.sent(`PA 1:101 ack 1501 win ${(128 * 1024) >> 7}`)
+    t.sentNothing()
+  })
   test('on a path without length it grows no further than 512 KiB, on a long one by 100 KB for each millisecond', () => {
     const t = new Script().establish('mss 60000,wscale 7')
     const c = t.connection

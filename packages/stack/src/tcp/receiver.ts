@@ -129,8 +129,10 @@ export function openWindow(c: TcpConnection): boolean {
   }
   const advertised = seqDiff(c.rcvAdv, c.rcvNxt)
   c.rcvAdv = edge
-  // Worth a segment of its own if the peer saw less than half the buffer: while it sees more, data and its ACKs carry the news.
-  return advertised < largestWindow(c) >> 1
+  // Worth a segment of its own if the peer saw less than half the buffer: while it sees more, data and its ACKs carry the news. A little less:
+  // the 64 KiB of a SYN-ACK are half of what follows, and the first request would be acknowledged apart from its answer.
+  const half = largestWindow(c) >> 1
+  return advertised < half - (half >> 4)
 }
 
 /** The window field to send: rounded down to the scale; text between the rounded and the true edge is still taken (RFC 7323 §2.4). */
