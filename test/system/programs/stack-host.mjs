@@ -1,5 +1,5 @@
 // A host whose TCP is ours: a TUN, a stack, every address behind it. node stack-host.mjs '{"device": "dev://tun0", …}'
-// As a server it does what behaviours.mjs says, on the ports of ports.mjs. A line of JSON on stdin is something to do; the answer is a
+// As a server it does what behaviours.mjs says, on the ports of ports.mjs, and sends datagrams back as they came. A line of JSON on stdin is something to do; the answer is a
 // line `OP {…}`: transfers as of tcp-client.mjs, and `state`, what the engine thinks of its connections.
 
 import { randomBytes } from 'node:crypto'
@@ -11,7 +11,8 @@ import { PORTS } from './ports.mjs'
 import { download, together, upload } from './transfers.mjs'
 
 /**
- * @typedef {{ device: string, offload?: boolean, mtu?: number, stack?: import('@tun/stack').StackOptions }} Setting
+ * @typedef {{ device: string, offload?: boolean, cut?: boolean, mtu?: number, stack?: import('@tun/stack').StackOptions }} Setting
+ * `cut`: the stack leaves no segmentation to the device, which takes in what it can all the same.
  * @typedef {{ op: string, host: string, from: string, bytes?: number, count?: number }} Request
  */
 
@@ -20,8 +21,8 @@ const setting = JSON.parse(process.argv[2])
 const offload = setting.offload ?? true
 const device = openTun(setting.device, { offload, mtu: setting.mtu ?? 1500 })
 const env = { random32: () => randomBytes(4).readUInt32LE() }
-const stack = new Stack({ ...setting.stack, mtu: device.mtu, offload: offload && device.offload }, env)
-const driver = new Driver(device, stack, { tcp: happened, datagram() {}, flowEnded() {} }, nodeHost, {
+const stack = new Stack({ ...setting.stack, mtu: device.mtu, offload: offload && device.offload && !setting.cut }, env)
+const driver = new Driver(device, stack, { tcp: happened, datagram: echo, flowEnded() {} }, nodeHost, {
   lost: status => {
     console.log(`lost ${status}`)
     process.exit(1)
@@ -41,6 +42,10 @@ function happened(/** @type {import('@tun/stack').TcpConnection} */ c, /** @type
     behave(socket)
   }
   if (c.user instanceof TunSocket) c.user.happened(bits)
+}
+
+function echo(/** @type {import('@tun/stack').Datagram} */ d) {
+  if (d.flow && d.slab) stack.udp.sendTo(d.flow, [d.d0, d.d1, d.d2, d.d3, d.dstPort], d.slab.bytes, performance.now(), d.start, d.end)
 }
 
 function dial(/** @type {Request} */ request, /** @type {string} */ port) {
@@ -70,7 +75,8 @@ const operations = {
         ...{ cwnd: c.congestion.cwnd, ssthresh: c.congestion.ssthresh, rto: c.rtt.rto, srtt: c.rtt.srtt },
         ...{ flight: (c.sndNxt - c.sndUna) | 0, acked: c.sndQueue.headAt, received: c.bytesReceived },
       }))
-    return { connections, stats: stack.stats }
+    const { accounted, droppedIn } = stack.stats
+    return { connections, stats: { ...stack.stats, accounted, droppedIn } }
   },
 }
 
