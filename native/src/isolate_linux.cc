@@ -154,6 +154,8 @@ void configure4(const Prepared& prepared, int channel) {
   named(request, wanted.name.c_str());
   request.ifr_mtu = wanted.mtu;
   if (ioctl(control, SIOCSIFMTU, &request) < 0) giveUp(channel, "SIOCSIFMTU", "network");
+  request.ifr_qlen = TRANSMIT_QUEUE;
+  ioctl(control, SIOCSIFTXQLEN, &request);
   setInet(request.ifr_addr, wanted.address4);
   if (ioctl(control, SIOCSIFADDR, &request) < 0) giveUp(channel, "SIOCSIFADDR", "network");
   setInet(request.ifr_netmask, {htonl(wanted.prefix4 == 0 ? 0 : ~0u << (32 - wanted.prefix4))});

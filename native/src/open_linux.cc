@@ -224,6 +224,13 @@ bool LinuxTun::configure(const OpenRequest& request, Failure& failure) {
       mtuDenied = true;
     }
   }
+  if (created) {
+    // Not an error where it is refused: only the bursts that fit are smaller.
+    ifreq change{};
+    copyName(change.ifr_name, name);
+    change.ifr_qlen = TRANSMIT_QUEUE;
+    ioctl(control, SIOCSIFTXQLEN, &change);
+  }
   if (request.up && !isUp()) {
     ifreq change{};
     copyName(change.ifr_name, name);

@@ -46,6 +46,12 @@ struct Failure {
   unsigned win32 = 0;
 };
 
+/**
+ * Packets that a NIC of ours may hold for us, where Linux gives 500: four uploads fill those, and then whatever else begins is lost with them.
+ * What it holds is bounded by its senders' windows and socket buffers, not by this.
+ */
+constexpr int TRANSMIT_QUEUE = 4096;
+
 /** With the errno of the call that has just failed; always false. */
 inline bool fail(Failure& failure, const char* syscall, const char* detail = "") {
   failure = {errno, syscall, detail};

@@ -57,6 +57,20 @@ describeSystem('a NIC that changes', { lab: true, peers: ['ip'], built: [`${ROOT
     expect(host.lines.filter(line => /^(error|close)/.test(line))).toEqual([])
   })
 
+  it('one we make holds 4,096 packets for us, so that bulk does not push out what begins beside it; one that was there keeps its own', async () => {
+    const lengthIn = async (namespace: Namespace) =>
+      (JSON.parse((await namespace.run('ip', ['-j', 'link', 'show', TUN])).stdout.toString()) as [{ txqlen: number }])[0].txqlen
+    {
+      using world = await running({})
+      expect(await lengthIn(world.namespace)).toBe(4096)
+    }
+    using world = await running({}, namespace => {
+      namespace.ip('tuntap', 'add', 'dev', TUN, 'mode', 'tun')
+      namespace.ip('link', 'set', TUN, 'txqueuelen', '777')
+    })
+    expect(await lengthIn(world.namespace)).toBe(777)
+  })
+
   it('its MTU changes: the next SYN-ACK has another MSS', async () => {
     using world = await running({ mtu: 1300 })
     const { namespace, host } = world
