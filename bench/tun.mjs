@@ -14,7 +14,7 @@ import { findBinary, installLine } from '../scripts/peers.mjs'
 import { median, setting, table } from './report.mjs'
 import { Place } from './tun/place.mjs'
 import { profiler } from './tun/profile.mjs'
-import { present, versionOf } from './tun/programs.mjs'
+import { CONTESTANTS, present, versionOf } from './tun/programs.mjs'
 
 /** @typedef {import('./tun/programs.mjs').Present} Present */
 /** @typedef {import('./tun/place.mjs').Figures} Figures */
@@ -70,6 +70,12 @@ async function main() {
 async function compare(/** @type {string} */ tools) {
   const load = loadavg()[0].toFixed(1)
   const { here: contestants, missing } = present(positionals)
+  if (contestants.length === 0) {
+    const names = new Set(CONTESTANTS.map(({ name }) => name))
+    process.stderr.write(`bench/tun: nobody of ${positionals.join(', ')} is here; there are ${[...names].join(', ')}\n`)
+    process.exitCode = 1
+    return
+  }
   /** @type {Map<string, Figures>[]} */
   const results = contestants.map(() => new Map())
   for (let i = 0; i < Number(args.repeat); i++) {

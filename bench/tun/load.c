@@ -250,7 +250,8 @@ static int bulk(int argc, char **a) {
     if (share > most) most = share;
   }
   double bytes = (double)(last - first);
-  printf("{\"gbits\":%.4f,\"cpuPerGB\":%.4f,\"share\":%.3f,\"bytes\":%.0f", bytes * 8 / took / 1e9, used / (bytes / 1e9), least / most, bytes);
+  if (bytes == 0) return fprintf(stderr, "nothing arrived\n"), 1;
+  printf("{\"gbits\":%.4f,\"cpuPerGB\":%.4f,\"share\":%.3f,\"bytes\":%.0f", bytes * 8 / took / 1e9, used / (bytes / 1e9), most > 0 ? least / most : 0, bytes);
   if (argc > 4) printf(",\"p50\":%.1f,\"p99\":%.1f", part(&beside.times, 0.5), part(&beside.times, 0.99));
   return printf("}\n"), 0;
 }
@@ -307,6 +308,7 @@ static int connections(char **a) {
   }
   double took = now() - began;
   used = cpu() - used;
+  if (times.n == 0) return fprintf(stderr, "no connection came to its byte\n"), 1;
   printf("{\"perSecond\":%.0f,\"micros\":%.1f,\"p50\":%.0f,\"p99\":%.0f,\"failed\":%d}\n", (double)times.n / took,
          1e6 * used / (double)times.n, part(&times, 0.5), part(&times, 0.99), failed);
   return 0;
@@ -394,6 +396,7 @@ static int datagrams(char **a) {
   }
   double took = now() - began;
   used = cpu() - used;
+  if (back == 0) return fprintf(stderr, "no datagram came back\n"), 1;
   printf("{\"perSecond\":%.0f,\"micros\":%.3f,\"lost\":%.3f}\n", (double)back / took, 1e6 * used / (double)back, 100.0 * (double)lost / (double)sent);
   return 0;
 }
@@ -436,7 +439,7 @@ static int flows(char **a) {
     }
   }
   used = cpu() - used;
-  printf("{\"perSecond\":%.0f,\"micros\":%.1f,\"lost\":%d}\n", (double)back / (last - began), 1e6 * used / n, n - back);
+  printf("{\"perSecond\":%.0f,\"micros\":%.1f,\"lost\":%d}\n", back ? (double)back / (last - began) : 0, 1e6 * used / n, n - back);
   return 0;
 }
 

@@ -77,7 +77,7 @@ export class Place {
   /** @returns {Promise<Figures>} */
   async app(/** @type {string} */ command, /** @type {string[]} */ argv, /** @type {number} */ limit) {
     const done = await this.namespace.run(command, argv, { timeout: limit * 1000 })
-    if (done.code === 0) return JSON.parse(done.stdout.toString())
+    if (done.code === 0 && done.stdout.length > 0) return JSON.parse(done.stdout.toString())
     const why = done.signal ? `nothing in ${limit} s` : done.stderr.trim()
     return { error: this.alive ? why || 'no figures' : `the program ended: ${this.program?.tail(3)}` }
   }
