@@ -2,6 +2,7 @@
 // sockets take it. Told of changes by the kernel (rtnetlink), never by asking again and again. Linux. rtnetlink(7), ip-route(8).
 
 import { type Netlink, openNetlink } from '@tun/native'
+import { Paced } from './paced.js'
 import { type Address, type DefaultRoute, dumpRequest, GROUPS, type Link, type Message, messages, RTM } from './rtnetlink.js'
 
 /** Where unbound sockets would go without the TUN. */
@@ -91,6 +92,8 @@ export class NetworkMonitor {
   private readonly changed: (uplink: Uplink | undefined) => void
   private known: Uplink | undefined
   private closed = false
+  /** A router's table takes long to read, and its routes may flap. */
+  private readonly reading = new Paced(() => this.readAnew())
 
   private constructor(socket: Netlink, changed: (uplink: Uplink | undefined) => void) {
     this.socket = socket
@@ -120,6 +123,7 @@ export class NetworkMonitor {
   /** Idempotent. */
   close(): void {
     this.closed = true
+    this.reading.stop()
     this.socket.close()
   }
 
@@ -133,7 +137,11 @@ export class NetworkMonitor {
     } catch {
       return this.close() // or it would be called again, and again
     }
-    if (!relevant) return
+    if (relevant) this.reading.ask()
+  }
+
+  private readAnew(): void {
+    if (this.closed) return
     let network: Network
     try {
       // Read anew, not kept up to date: of IPv4 routes that go with their interface or address, nothing is told.

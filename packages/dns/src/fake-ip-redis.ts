@@ -18,6 +18,8 @@ const TRUST = USE_GUARANTEE / 2
 const RENEW = USE_GUARANTEE / 4
 /** Names known here at once. */
 const MAX_KNOWN = 65_536
+/** Names, and addresses, of a family that Redis is asked for at once; one more is answered as if it were away. */
+const MAX_ASKING = 4096
 /** Slots that one command renews or reserves. */
 const CHUNK = 500
 
@@ -108,6 +110,9 @@ interface Known {
   pins: number
 }
 
+/** What waits for an answer, by what was asked for. */
+type Asking = Map<string, Promise<Known | null>>
+
 /** A pool for several gateways. The client is ours from now on, and closed with the pool. */
 export class SharedFakeIpPool implements FakeIps {
   private readonly v4: SharedFamily
@@ -187,7 +192,8 @@ class SharedFamily {
   private readonly byName = new Map<string, Known>()
   private readonly byAddress = new Map<string, Known>()
   private readonly pinned = new Set<Known>()
-  private readonly asking = new Map<string, Promise<Known | null>>()
+  private readonly askedNames: Asking = new Map()
+  private readonly askedAddresses: Asking = new Map()
   private readonly timer: NodeJS.Timeout
   private closed = false
 
@@ -211,7 +217,7 @@ class SharedFamily {
   lookup(name: string): string | null | Promise<string | null> {
     const known = this.byName.get(name)
     if (known && this.isFresh(known)) return known.address
-    return this.ask(`n ${name}`, async () => {
+    return this.ask(this.askedNames, name, async () => {
       const slot = Number(await this.run(ALLOT, name, this.range.size, USE_GUARANTEE))
       if (slot >= 0) return this.learn(this.range.address(slot), name)
       this.report.exhausted(this.family, this.range.size)
@@ -224,7 +230,7 @@ class SharedFamily {
     if (known && this.isFresh(known)) return known.name
     const slot = this.range.slot(address)
     if (slot < 0) return undefined
-    return this.ask(`a ${address}`, async () => {
+    return this.ask(this.askedAddresses, address, async () => {
       const name = await this.run(FIND, slot)
       if (typeof name === 'string') return this.learn(address, name)
       if (known) this.forget(known)
@@ -269,16 +275,17 @@ class SharedFamily {
   }
 
   /** Many who ask the same at once ask once. What Redis does not answer is null, and whoever knew better goes on with that. */
-  private ask(key: string, question: () => Promise<Known | null>): Promise<Known | null> {
-    let asking = this.asking.get(key)
+  private ask(all: Asking, key: string, question: () => Promise<Known | null>): Promise<Known | null> {
+    let asking = all.get(key)
     if (!asking) {
+      if (all.size >= MAX_ASKING) return Promise.resolve(null)
       asking = question()
         .catch(error => {
           this.failed(error)
           return null
         })
-        .finally(() => this.asking.delete(key))
-      this.asking.set(key, asking)
+        .finally(() => all.delete(key))
+      all.set(key, asking)
     }
     return asking
   }

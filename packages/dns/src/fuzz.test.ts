@@ -9,11 +9,12 @@ import { DomainSet } from './domain-set.js'
 import { FakeIpPool } from './fake-ip.js'
 import { TcpFramer } from './frames.js'
 import { HostTable } from './hosts.js'
-import { askedUpstream, readQuery, STATUS, toldTo } from './message.js'
+import { askedUpstream, readQuery, STATUS } from './message.js'
 import { RecentNames } from './recent-names.js'
 import { addressesOf, lifetimeOf } from './records.js'
 import { DnsServer } from './server.js'
 import { filterSvcb } from './svcb.js'
+import { toldTo } from './without-opt.js'
 
 const MESSAGES = Number(process.env.TUN_FUZZ_MESSAGES ?? (process.env.TUN_LONG ? 200_000 : 20_000))
 const SEED = Number(process.env.TUN_FIRST_SEED ?? 8)

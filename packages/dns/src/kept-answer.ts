@@ -1,8 +1,8 @@
 // Owns: an answer as it is remembered: taken apart once, so that giving it costs a copy, a few TTLs and the OPT record this client may
 // get. RFC 2181 §8 (TTL), RFC 6891 §6.1.1 (OPT is hop by hop).
 
-import { EDNS_OPT_BYTES, HEADER_BYTES, type Query, TYPE, writeOpt } from './message.js'
-import { readRecords } from './records.js'
+import { EDNS_OPT_BYTES, HEADER_BYTES, type Query, writeOpt } from './message.js'
+import { withoutOpt } from './without-opt.js'
 
 export class KeptAnswer {
   private constructor(
@@ -14,23 +14,13 @@ export class KeptAnswer {
     readonly length: number,
   ) {}
 
-  /** null: the message is broken, or has not one question. */
+  /** null: the message is broken, has not one question, or two OPT records. */
   static of(answer: Uint8Array): KeptAnswer | null {
-    const records = readRecords(answer)
-    if (records === null || answer[4] !== 0 || answer[5] !== 1) return null
-    const opt = records.find(({ section, type }) => section === 2 && type === TYPE.OPT)
-    const cut = opt ? opt.end - opt.at : 0
-    const bytes = new Uint8Array(answer.length - cut)
-    bytes.set(answer.subarray(0, opt?.at))
-    if (opt) bytes.set(answer.subarray(opt.end), opt.at)
-    if (opt) {
-      const additional = ((answer[10] << 8) | answer[11]) - 1
-      bytes[10] = additional >> 8
-      bytes[11] = additional & 255
-    }
-    const others = records.filter(({ type }) => type !== TYPE.OPT)
-    const ttls = others.flatMap(({ at, ttlAt, ttlSeconds }) => [opt && at > opt.at ? ttlAt - cut : ttlAt, ttlSeconds])
-    return new KeptAnswer(bytes, Int32Array.from(ttls), opt ? answer[opt.ttlAt] : 0, bytes.length)
+    const bare = answer[4] !== 0 || answer[5] !== 1 ? null : withoutOpt(answer)
+    if (bare === null) return null
+    const { bytes, extendedRcode, records } = bare
+    const ttls = Int32Array.from(records.flatMap(({ ttlAt, ttlSeconds }) => [ttlAt, ttlSeconds]))
+    return new KeptAnswer(bytes, ttls, extendedRcode, bytes.length)
   }
 
   /** For the client with this query (of the same name, in any letters, and type): TTLs `ageSeconds` lower, none below `floor`. */

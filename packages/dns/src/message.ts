@@ -269,38 +269,6 @@ export function withOption(query: Uint8Array, code: number, data: Uint8Array): U
   return out
 }
 
-/** Somebody's answer for this query: adopted, and with the OPT record that this client may get, if any. null as for `adoptAnswer`. */
-export function toldTo(answer: Uint8Array, bytes: Uint8Array, query: Query): Uint8Array | null {
-  const adopted = adoptAnswer(answer, bytes, query)
-  if (adopted === null || u16(answer, 4) === 0) return adopted
-  const opt = findOpt(adopted)
-  const bare = opt === null ? adopted : Uint8Array.from(Buffer.concat([adopted.subarray(0, opt.at), adopted.subarray(opt.end)]))
-  const additional = u16(bare, 10) - (opt === null ? 0 : 1) + (query.edns ? 1 : 0)
-  const out = query.edns ? new Uint8Array(bare.length + EDNS_OPT_BYTES) : bare
-  if (query.edns) {
-    out.set(bare)
-    writeOpt(out, bare.length, opt === null ? 0 : adopted[opt.at + 5], query.dnssecOk)
-  }
-  out[10] = additional >> 8
-  out[11] = additional & 255
-  return out
-}
-
-function findOpt(bytes: Uint8Array): { at: number; end: number } | null {
-  const before = u16(bytes, 6) + u16(bytes, 8)
-  let at = skipName(bytes, HEADER_BYTES) + 4
-  for (let i = 0; i < before + u16(bytes, 10); i++) {
-    const start = at
-    at = skipName(bytes, at)
-    if (at < 0 || at + 10 > bytes.length) return null
-    const type = u16(bytes, at)
-    at += 10 + u16(bytes, at + 8)
-    if (at > bytes.length) return null
-    if (i >= before && type === TYPE.OPT) return { at: start, end: at }
-  }
-  return null
-}
-
 /** A copy of somebody's answer with this query's id and the question in its own letters; null if it does not answer this query. */
 export function adoptAnswer(answer: Uint8Array, bytes: Uint8Array, query: Query): Uint8Array | null {
   if (isAnswerTo(answer, bytes, query)) {

@@ -6,9 +6,10 @@ import { afterEach, describe, expect, test, vi } from 'vitest'
 import { decodeMessage, encodeReply } from './codec.js'
 import { frame, TcpFramer } from './frames.js'
 import { KeptAnswer } from './kept-answer.js'
-import { readQuery, toldTo } from './message.js'
+import { readQuery } from './message.js'
 import { createResolver, type ResolverOptions } from './resolver.js'
 import type { UpstreamDatagrams } from './upstream/exchange.js'
+import { toldTo } from './without-opt.js'
 
 const QUERY = encode({ type: 'query', id: 0x1234, flags: 0x100, questions: [{ type: 'A', name: 'rEaL.test' }] })
 

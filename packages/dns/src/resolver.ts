@@ -7,11 +7,12 @@ import { AnswerCache, type CacheOptions } from './cache.js'
 import { CidrSet } from './cidr-set.js'
 import { DomainMap, DomainSet } from './domain-set.js'
 import { DnsError, misuse } from './errors.js'
-import { answerError, askedUpstream, CD, type Query, RCODE, readQuery, STATUS, TYPE, toldTo, writeQuery } from './message.js'
+import { answerError, askedUpstream, CD, type Query, RCODE, readQuery, STATUS, TYPE, writeQuery } from './message.js'
 import { formatNameserver, type Nameserver, parseNameserver } from './nameserver.js'
 import { addressesOf } from './records.js'
 import { type ExchangeContext, OwnQueries, type UpstreamHooks } from './upstream/exchange.js'
 import { Group } from './upstream/group.js'
+import { toldTo } from './without-opt.js'
 
 export interface ResolverOptions {
   /** `10.0.0.1`, `udp://…`, `tcp://…`, `tls://…`, `https://…`, `system`, `rcode://refused`. The first is asked first. */

@@ -4,7 +4,8 @@
 
 import { TYPE } from './message.js'
 import { skipName } from './name.js'
-import { readRecords } from './records.js'
+import { namesOf, pointerOf, targetOf } from './record-names.js'
+import { type RecordAt, readRecords } from './records.js'
 
 const MANDATORY = 0
 const ALPN = 1
@@ -42,7 +43,7 @@ export function filterSvcb(bytes: Uint8Array, rules: SvcbRules): Uint8Array | nu
     const rdata = type === TYPE.HTTPS || type === TYPE.SVCB ? filterRdata(bytes.subarray(record.rdata, end), rules) : undefined
     if (rdata !== null) {
       answers++
-      if (firstChange < at && pointsBehind(bytes, at, rdata === undefined ? record : undefined, firstChange)) return null
+      if (firstChange < at && pointsBehind(bytes, record, rdata !== undefined, firstChange)) return null
       parts.push(bytes.subarray(at, rdata === undefined ? end : record.rdata - 2))
       if (rdata !== undefined) parts.push(Uint8Array.of(rdata.length >> 8, rdata.length & 255), rdata)
     }
@@ -58,46 +59,13 @@ export function filterSvcb(bytes: Uint8Array, rules: SvcbRules): Uint8Array | nu
   return out
 }
 
-/** Types whose rdata may have compressed names (RFC 3597 §4): where the names stand. */
-function namesIn(type: number): number[] {
-  switch (type) {
-    case TYPE.NS:
-    case TYPE.CNAME:
-    case TYPE.PTR:
-      return [0]
-    case TYPE.MX:
-      return [2]
-    default:
-      return []
-  }
-}
-
-function pointsBehind(bytes: Uint8Array, at: number, record: { type: number; rdata: number } | undefined, limit: number): boolean {
-  if (pointerOf(bytes, at) >= limit) return true
-  if (record === undefined) return false
-  if (record.type === TYPE.SOA) {
-    const second = skipName(bytes, record.rdata)
-    return pointerOf(bytes, record.rdata) >= limit || (second > 0 && pointerOf(bytes, second) >= limit)
-  }
-  return namesIn(record.type).some(offset => pointerOf(bytes, record.rdata + offset) >= limit)
-}
-
-/** Where the pointer at the end of a name leads, −1 if it has none. */
-function pointerOf(bytes: Uint8Array, at: number): number {
-  const end = skipName(bytes, at)
-  return end >= 2 && bytes[end - 2] >= 0xc0 && bytes[end - 1] !== undefined && !endsInRoot(bytes, at, end)
-    ? ((bytes[end - 2] & 0x3f) << 8) | bytes[end - 1]
-    : -1
-}
-
-function endsInRoot(bytes: Uint8Array, at: number, end: number): boolean {
-  let i = at
-  while (i < end) {
-    if (bytes[i] === 0) return i + 1 === end
-    if (bytes[i] >= 0xc0) return false
-    i += bytes[i] + 1
-  }
-  return true
+/** Does a name of the record that stays as it is, or the owner's of one that is changed, lead to what moves? */
+function pointsBehind(bytes: Uint8Array, record: RecordAt, isChanged: boolean, limit: number): boolean {
+  const names = isChanged ? [record.at] : namesOf(bytes, record)
+  return names.some(name => {
+    const pointer = pointerOf(bytes, name)
+    return pointer >= 0 && targetOf(bytes, pointer) >= limit
+  })
 }
 
 /** The rdata as it may stay; undefined: nothing to change; null: the record goes. */
@@ -141,7 +109,7 @@ interface Param {
 /** null: void. An alias (priority 0) has no parameters that count (§2.4.2). */
 function readParams(rdata: Uint8Array): Param[] | null {
   let at = rdata.length < 3 ? -1 : skipName(rdata, 2)
-  if (at < 0 || !endsInRoot(rdata, 2, at)) return null // compressed: §2.2 forbids it
+  if (at < 0 || pointerOf(rdata, 2) >= 0) return null // compressed: §2.2 forbids it
   const params: Param[] = []
   let last = -1
   while (at < rdata.length) {

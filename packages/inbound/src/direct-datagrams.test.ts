@@ -231,3 +231,27 @@ describe.skipIf(!batches)('a closed port', () => {
     expect(told).toEqual(['198.18.0.1', port, { type: 3, code: 3, from: '198.18.0.1', mtu: 0, ttl: 0 }, 'lost'])
   })
 })
+
+test('a family that this machine has not leaves the other: its datagrams are rejected, a name goes by its other address', async () => {
+  const to = await echo('127.0.0.1')
+  const lookup = async () => [
+    { address: '::1', family: 6 },
+    { address: '127.0.0.1', family: 4 },
+  ]
+  const flow = await associate({ localAddress6: '2001:db8::77', lookup }) // no address of this machine: EADDRNOTAVAIL
+  let ended = false
+  void flow.closed.then(() => (ended = true))
+  expect(flow.send(Buffer.from('lost'), { address: '::1', port: to.port, family: 6 })).toBe(false)
+  expect(flow.rejected).toEqual([['::1', 4]])
+  flow.send(Buffer.from('v4'), to)
+  expect((await flow.next())[0]).toBe('v4')
+  flow.send(Buffer.from('named'), { address: 'fc00::5', port: to.port, family: 6, host: 'both.test' })
+  expect((await flow.next())[0]).toBe('named')
+  expect([flow.rejected.length, ended]).toEqual([1, false])
+})
+
+test('what else keeps a socket from opening ends the association, with the reason', async () => {
+  const flow = await associate({ interface: 'no-such-nic' })
+  flow.send(Buffer.from('x'), await echo('127.0.0.1'))
+  expect(await flow.closed).toMatchObject({ code: 'ENODEV' })
+})

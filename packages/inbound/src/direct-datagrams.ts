@@ -17,6 +17,13 @@ const MAX_ADDRESSES = 8 // of one name: a bound for a hostile answer
 /** What sendto(2) answers where there is no way to an address: no route, no such family here, a firewall. */
 const NO_WAY = new Set(['ENETUNREACH', 'EHOSTUNREACH', 'EADDRNOTAVAIL', 'EAFNOSUPPORT', 'EACCES', 'EPERM'])
 
+/** Of opening a socket: this machine has no such family. What else keeps it from opening ends the association. */
+const NO_FAMILY = new Set(['EAFNOSUPPORT', 'EPROTONOSUPPORT', 'EADDRNOTAVAIL', 'ENETUNREACH'])
+/** Before it is tried again. */
+const RETRY = 1000 // ms
+/** If the other family is not used by then either, nothing is carried at all: that is told. An application tries both within 300 ms. */
+const ALONE = 500 // ms
+
 /** An address, and the destination that the application sent the datagrams to. */
 class Target extends UdpPeer {
   to!: Destination
@@ -49,6 +56,9 @@ class DirectDatagrams extends LendingDatagrams {
   private isClosed = false
   private socket4: UdpSocket<Target> | undefined
   private socket6: UdpSocket<Target> | undefined
+  /** By family: until then no socket is opened, for there was none to be had. */
+  private readonly closedUntil = { 4: 0, 6: 0 }
+  private alone: NodeJS.Timeout | undefined
   private readonly names = new Map<string, Name>()
   /** Of datagrams that wait for a name. */
   private waitingBytes = 0
@@ -86,9 +96,11 @@ class DirectDatagrams extends LendingDatagrams {
     const address = to.host === undefined || to.real ? to.address : this.names.get(to.host)?.addresses[0]
     if (address !== undefined) {
       const target = this.targetOf(address, to)
-      return target !== null && (this.socketFor(target)?.sendLent(slab, slab.bytes, start, end, segment, target) ?? false)
+      if (target === null) return false
+      const socket = this.socketFor(target)
+      if (socket !== undefined) return socket.sendLent(slab, slab.bytes, start, end, segment, target)
     }
-    let taken = true // a name that is being looked up
+    let taken = true // a name that is being looked up, or no socket of this family
     for (let at = start, step = segment || end - start; at < end || at === start; at += Math.max(step, 1)) {
       taken = this.send(slab.bytes.slice(at, Math.min(at + step, end)), to) && taken
     }
@@ -102,6 +114,7 @@ class DirectDatagrams extends LendingDatagrams {
   private end(error: Error | undefined): void {
     if (this.isClosed) return
     this.isClosed = true
+    clearTimeout(this.alone)
     this.names.clear()
     this.socket4?.close()
     this.socket6?.close()
@@ -153,7 +166,11 @@ class DirectDatagrams extends LendingDatagrams {
 
   private sendTo(payload: Uint8Array, address: string, to: Destination, ttl = 0): boolean {
     const target = this.targetOf(address, to)
-    return target !== null && (this.socketFor(target)?.send(payload, target, null, ttl) ?? false)
+    if (target === null) return false
+    const socket = this.socketFor(target)
+    if (socket !== undefined) return socket.send(payload, target, null, ttl)
+    this.unreachable(payload, address, to, ttl)
+    return false
   }
 
   /** Undefined: it could not be opened. */
@@ -174,6 +191,7 @@ class DirectDatagrams extends LendingDatagrams {
   }
 
   private open(family: 4 | 6): UdpSocket<Target> | undefined {
+    if (performance.now() < this.closedUntil[family]) return undefined
     const { interface: device, mark } = this.options
     const localAddress = family === 6 ? this.options.localAddress6 : this.options.localAddress
     try {
@@ -189,9 +207,19 @@ class DirectDatagrams extends LendingDatagrams {
         },
       )
     } catch (error) {
-      this.end(error as Error)
+      if (NO_FAMILY.has((error as NodeJS.ErrnoException).code ?? '')) this.withoutFamily(family, error as Error)
+      else this.end(error as Error)
       return undefined
     }
+  }
+
+  /** The other one goes on: what is sent to this one is unreachable, and a name may have an address of the other. */
+  private withoutFamily(family: 4 | 6, error: Error): void {
+    this.closedUntil[family] = performance.now() + RETRY
+    this.alone ??= setTimeout(() => {
+      this.alone = undefined
+      if (this.socket4 === undefined && this.socket6 === undefined) this.end(error)
+    }, ALONE).unref()
   }
 
   private reported(code: string, peer: UdpPeer, report: PathReport, quoted: Uint8Array): void {

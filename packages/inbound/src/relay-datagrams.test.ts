@@ -360,6 +360,37 @@ describe('failures', () => {
     expect(outbound.associations[0].sent).toEqual(['again to 192.0.2.1:53'])
   })
 
+  test('a callback that throws is thrown by itself: rejecting and trying again go on', async () => {
+    vi.useFakeTimers()
+    const thrown: unknown[] = []
+    const listeners = process.listeners('uncaughtException')
+    process.removeAllListeners('uncaughtException').on('uncaughtException', error => thrown.push((error as Error).message))
+    try {
+      const flow = new FakeFlow()
+      const outbound = new FakeOutbound()
+      outbound.gate = Promise.reject(new Error('no proxy'))
+      let routed = 0
+      const route = () => {
+        if (routed++ === 0) throw new Error('no rules')
+        return outbound
+      }
+      relayDatagrams(flow as unknown as TunFlow, route, {
+        failed: error => {
+          throw new Error(`told of ${error.message}`)
+        },
+      })
+      for (const last of [1, 2]) flow.says('x', real(last))
+      await settled()
+      expect(flow.rejected).toEqual(['192.0.2.1:53 1', '192.0.2.2:53 1'])
+      vi.useRealTimers()
+      await new Promise(setImmediate)
+      expect(thrown).toEqual(['told of no rules', 'told of no proxy'])
+    } finally {
+      process.removeAllListeners('uncaughtException')
+      for (const listener of listeners) process.on('uncaughtException', listener)
+    }
+  })
+
   test.each<[string, Outbound | DatagramRoute, string]>([
     ['a route that throws', () => Promise.reject(new Error('no rules')), 'no rules'],
     ['an outbound without UDP', { dial: () => Promise.reject(new Error('tcp')) }, 'this outbound carries no UDP'],

@@ -3,9 +3,10 @@
 // one of its own, because an answer bears a real source and only the association tells which fake address the application is waiting for.
 
 import type { Buffer } from 'node:buffer'
-import { type AddressWords, type Datagram, type DatagramCarrier, parseAddress, type Sender, type TunFlow } from '@tun/stack'
+import { type AddressWords, type Datagram, type DatagramCarrier, parseAddress, type Sender, type TunFlow, throwLater } from '@tun/stack'
 import { AssociationBound, associationLimit } from './association-bound.js'
 import { type Attempt, type Caller, startOf } from './attempt.js'
+import { attempt } from './emitter.js'
 import { ASKED_FOR, LendingDatagrams } from './lending-datagrams.js'
 import type { DatagramOutbound, Destination, Endpoint, Outbound } from './outbound.js'
 
@@ -27,13 +28,17 @@ const RETRY = 1000 // ms
 const MAX_RECENT = 8
 
 export interface RelayDatagramsOptions {
-  /** A route or an association failed: the datagrams to `to`, and to others on their way through it, are rejected for a second. */
+  /**
+   * A route or an association failed: the datagrams to `to`, and to others on their way through it, are rejected for a second. What it
+   * throws is thrown from a microtask.
+   */
   failed?: (error: Error, to: Destination) => void
 }
 
 /** Carries the flow's datagrams until it ends. Attach it in the 'flow' listener; it never throws for what the network does. */
 export function relayDatagrams(flow: TunFlow, route: Outbound | DatagramRoute, options: RelayDatagramsOptions = {}): void {
-  const relay = new FlowRelay(flow, typeof route === 'function' ? route : () => route, options.failed ?? (() => {}))
+  const failed = (error: Error, to: Destination) => attempt(() => options.failed?.(error, to), throwLater) // it ends nothing here
+  const relay = new FlowRelay(flow, typeof route === 'function' ? route : () => route, failed)
   flow.on('message', (payload, to, ttl) => relay.send(payload, to, ttl))
   flow.on('close', () => relay.close())
   flow.carrier = relay

@@ -7,6 +7,7 @@ import type { Millis } from '../memory/slab.js'
 import type { StackOptions } from '../options.js'
 import { isMapped } from '../wire/address.js'
 import type { TcpConnection } from './connection.js'
+import type { Seq } from './seq.js'
 import { SYN_PENDING } from './states.js'
 
 /** A source has all the room for itself unless another one of its family sent a SYN in this time: as long as an entry can last. */
@@ -60,6 +61,10 @@ export class Admission {
   private sampled = 0
   private sampledAt: Millis = -Infinity
   private answered = 0
+  /** The cookies of these samples, as far as they have not come back: an answer may be repeated, by its sender or by whoever saw it. */
+  private readonly asked = new Int32Array(SAMPLES)
+  private waiting = 0
+  private isSample = false
   private calmAt: Millis = -Infinity
 
   constructor(options: Required<StackOptions>, random32: () => number) {
@@ -169,14 +174,24 @@ export class Admission {
     this.silent++
   }
 
-  /** A cookie came back: its client is there. */
-  cookieAnswered(): void {
-    this.answered++
+  /** A cookie was sent for the SYN that `overflows` answered true to. */
+  cookieSent(cookie: Seq): void {
+    if (this.isSample && this.waiting < SAMPLES) this.asked[this.waiting++] = cookie
+  }
+
+  /** A cookie came back: its client is there, and has answered once, however often it says so. */
+  cookieAnswered(cookie: Seq): void {
+    for (let i = this.waiting - 1; i >= 0; i--) {
+      if (this.asked[i] !== cookie) continue
+      this.asked[i] = this.asked[--this.waiting]
+      this.answered++
+    }
   }
 
   /** A SYN came beyond the bounds. True: answer it by a cookie, `mayCookie` provided. */
   overflows(now: Millis, mayCookie: boolean): boolean {
     const { synCookies } = this.options
+    this.isSample = false
     this.note(now)
     if (!mayCookie || synCookies === false) return false
     return synCookies === true || this.flooded || this.samples(now)
@@ -186,8 +201,7 @@ export class Admission {
     if (now - this.lastAt >= OVERFLOW_MIN) {
       this.since = now
       this.silent = 0
-      this.sampled = 0
-      this.answered = 0
+      this.beginRound()
       this.flooded = false
     }
     this.lastAt = now
@@ -195,14 +209,20 @@ export class Admission {
     this.flooded ||= now - this.since >= OVERFLOW_MIN && (this.silent >= this.options.maxPending * SILENT_PART || this.nobodyAnswers(now))
   }
 
+  private beginRound(): void {
+    this.sampled = 0
+    this.answered = 0
+    this.waiting = 0
+  }
+
   /** Is this SYN one of those that are asked? */
   private samples(now: Millis): boolean {
     if (now - this.since < SAMPLE_AFTER || now - this.sampledAt < SAMPLE_GAP) return false
     if (this.sampled === SAMPLES) {
       if (now - this.sampledAt < ROUND) return false
-      this.sampled = 0
-      this.answered = 0
+      this.beginRound()
     }
+    this.isSample = true
     this.sampled++
     this.sampledAt = now
     return true

@@ -148,7 +148,7 @@ export class Handshake {
       tcp.stats.tcpCookiesBad++
       return 'unknown'
     }
-    admission.cookieAnswered()
+    admission.cookieAnswered(seqAdd(seg.ack, -1))
     if (!admission.admitsUndecided(admission.source(ip.s0, ip.s1, ip.s2, ip.s3), ip.v4, now)) {
       tcp.stats.drops.synOverflow++
       return 'later'

@@ -197,11 +197,12 @@ export class Tcp {
 
   /** A SYN for which there is no room: a SYN-ACK that remembers it for us. RFC 4987 §3.6; the flow's key is set. */
   replyCookie(ip: IpPacket, seg: Segment, now: Millis): void {
-    const { cookies } = this.handshake
+    const { cookies, admission } = this.handshake
     const { key } = this.flows
     const p = this.answerTo(ip, seg)
     const ownMss = this.ownMss(ip.v4)
     p.seq = cookies.make(key, seg.seq, offeredMss(seg, ip.v4), ownMss, now)
+    admission.cookieSent(p.seq)
     p.ack = seqAdd(seg.seq, 1)
     p.flags = SYN | ACK
     p.wnd = Math.min(this.options.rcvBuf, 0xffff)
