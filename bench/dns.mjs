@@ -1,7 +1,8 @@
 // DNS on a TUN, and on a socket: how many queries a second, and CPU of the process that answers, for each. dnsperf in a namespace asks
 // the example proxy and, where it is found, sing-box: the same names in turn, each process alone with dnsperf.
 //
-//   sudo node bench/dns.mjs [--seconds 4] [--repeat 3] [--names 10000] [--sing-box PATH] [--only ours]     needs npm run build, dnsperf, unbound
+//   sudo node bench/dns.mjs [--seconds 4] [--repeat 3] [--names 10000] [--sing-box PATH] [--only ours]
+//                           needs npm run build, dnsperf, unbound
 
 import { readFileSync, writeFileSync } from 'node:fs'
 import { join } from 'node:path'

@@ -1,5 +1,5 @@
-// How fast one stream is on a way that loses packets: loss × round-trip time × congestion control, ours and the kernel's as senders over the
-// same middlebox (scripts/lab/middlebox.mjs), a kernel as receiver. A table for docs/tcp.md, on stdout.
+// How fast one stream is on a way that loses packets: loss × round-trip time × congestion control, ours and the kernel's as senders over
+// the same middlebox (scripts/lab/middlebox.mjs), a kernel as receiver. A table for docs/tcp.md, on stdout.
 //
 //   sudo node bench/loss.mjs [--loss 0,0.1,1,3,10] [--rtt 1,20,100] [--senders ours:cubic,kernel:reno] [--seconds 3] [--repeat 1]
 //                            [--rate 100m] [--stack '{"sack": false}']      needs npm run build, iproute2
@@ -89,7 +89,7 @@ function rateBits() {
   return Number(digits) * /** @type {Record<string, number>} */ ({ '': 1, k: 1e3, m: 1e6, g: 1e9 })[suffix]
 }
 
-/** Mbit/s of Reno under random loss: Mathis, Semke, Mahdavi, Ott, "The macroscopic behavior of the TCP congestion avoidance algorithm", 1997. */
+/** Mbit/s of Reno under random loss: Mathis et al., "The macroscopic behavior of the TCP congestion avoidance algorithm", 1997. */
 function mathis(/** @type {{ rtt: number, loss: number }} */ { rtt, loss }) {
   return (Math.sqrt(1.5 / (loss / 100)) * MSS * 8) / rtt / 1e3
 }

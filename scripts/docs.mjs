@@ -1,5 +1,6 @@
 // `npm run docs`: writes docs/config.md and packages/config/schema.json from the schema of @tun/config.
-// Fails if a key has no description, no test that shows its effect, or one that is not there. test/unit/config-docs.test.ts holds both up to date.
+// Fails if a key has no description, no test that shows its effect, or one that is not there. test/unit/config-docs.test.ts holds both
+// up to date.
 
 import { existsSync, readFileSync, writeFileSync } from 'node:fs'
 import { dirname, join } from 'node:path'

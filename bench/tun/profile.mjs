@@ -68,7 +68,7 @@ function byPerf(/** @type {string} */ perf) {
   }
 }
 
-/** perf's `[k] tcp_sendmsg` in `[kernel.kallsyms]`, `[.] v8::internal::Scavenger…` in `node`, `[.] JS:*input file:1:2` in `perf-PID.map`. */
+/** perf's `[k] tcp_sendmsg` in `[kernel.kallsyms]`, `[.] v8::internal::…` in `node`, `[.] JS:*input file:1:2` in `perf-PID.map`. */
 function nameNative(/** @type {string} */ dso, /** @type {string} */ symbol) {
   const name = symbol.replace(/^\[.\] /, '')
   if (symbol.startsWith('[k]'))

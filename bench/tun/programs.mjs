@@ -11,7 +11,8 @@ const PROXY = fileURLToPath(new URL('../../examples/clash-proxy/bin/clash-proxy.
 
 /**
  * `binaries`: the names it goes by, none = no program. `config`: what is written into the file whose path `args` gets.
- * @typedef {{ name: string, mtu: number, binaries: string[], config?: string, args: (config: string) => string[], version?: string[] }} Contestant
+ * @typedef {{ name: string, mtu: number, binaries: string[], config?: string, args: (config: string) => string[],
+ *   version?: string[] }} Contestant
  * @typedef {Contestant & { command?: string }} Present
  */
 

@@ -47,8 +47,8 @@ struct Failure {
 };
 
 /**
- * Packets that a NIC of ours may hold for us, where Linux gives 500: four uploads fill those, and then whatever else begins is lost with them.
- * What it holds is bounded by its senders' windows and socket buffers, not by this.
+ * Packets that a NIC of ours may hold for us, where Linux gives 500: four uploads fill those, and then whatever else begins is lost with
+ * them. What it holds is bounded by its senders' windows and socket buffers, not by this.
  */
 constexpr int TRANSMIT_QUEUE = 4096;
 

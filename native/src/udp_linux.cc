@@ -265,8 +265,9 @@ size_t Udp::send(const uint8_t* slab, size_t slabLength, DatagramRows& rows, siz
     }
     again = false;
     if (out.rows[0] > 1 && (error == EINVAL || error == EMSGSIZE || error == EIO)) {
-      // For all peers: a socket is one flow's, most often with one peer, and what goes alone costs a little more time, nothing else. No peer
-      // has to be remembered. EIO: the way out cannot do it; else: trains must fit the path MTU, whereas single datagrams are cut into fragments.
+      // For all peers: a socket is one flow's, most often with one peer, and what goes alone costs a little more time, nothing else. No
+      // peer has to be remembered. EIO: the way out cannot do it; else: trains must fit the path MTU, whereas single datagrams are cut
+      // into fragments.
       gsoLimit = error == EIO ? 0 : rows.length(row) - 1;
       continue;
     }

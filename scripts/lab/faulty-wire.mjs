@@ -218,8 +218,8 @@ class Direction {
 const BURST_PAUSE = 10 // ms
 
 /**
- * Losses in a row, the two states of Gilbert ("Capacity of a burst-noise channel", 1960): in the bad one every packet is lost. The Link's own
- * bursts are counted in packets alone, for runs that can be repeated; here they are also over in time.
+ * Losses in a row, the two states of Gilbert ("Capacity of a burst-noise channel", 1960): in the bad one every packet is lost. The
+ * Link's own bursts are counted in packets alone, for runs that can be repeated; here they are also over in time.
  */
 class Bursts {
   enter = 0

@@ -21,7 +21,8 @@ const UDP_PORT = 7101
  * @typedef {{ kind: string, sent: number, dropped: number, seconds: number, cpu: number }} Cost
  * @typedef {{ before: number, peak: number, after: number }} Memory
  * @typedef {Cost & Memory & { tcp: Served, udp: Served }} Figures
- * `dropped`: by the NIC, whose queue was full. `cpu`: seconds of the proxy, all threads. `before`, `peak`, `after`: its resident memory, MB.
+ * `dropped`: by the NIC, whose queue was full. `cpu`: seconds of the proxy, all threads. `before`, `peak`, `after`: its resident memory,
+ * MB.
  */
 
 const here = (/** @type {string} */ path) => fileURLToPath(new URL(path, import.meta.url))

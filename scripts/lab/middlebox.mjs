@@ -5,7 +5,8 @@
 // priority); `late` in the counters is the worst that happened. Timers of Node count milliseconds, so that it naps through the last two
 // before a deadline: a tenth of a core. It carries some 100,000 packets a second, both ways together: 1 Gbit/s of TCP at MTU 1500, if it
 // has a core for itself. Beyond, the bottleneck is this process, with QUEUE packets in the kernel before it: set `--rate` below. Packets
-// under way are copies: 400 Mbit/s × 100 ms are 5 MB, and garbage then. A seed draws the same for the same packets, but no kernel sends the same twice.
+// under way are copies: 400 Mbit/s × 100 ms are 5 MB, and garbage then. A seed draws the same for the same packets, but no kernel sends
+// the same twice.
 
 import { spawnSync } from 'node:child_process'
 import { setPriority } from 'node:os'

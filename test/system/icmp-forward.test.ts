@@ -1,5 +1,5 @@
-// `icmp: forward` and hop limits through the built example proxy, with the programs people use: ping, traceroute, tracepath. Behind the proxy
-// are two routers and a host (namespace.ts); what the programs print must be what is there.
+// `icmp: forward` and hop limits through the built example proxy, with the programs people use: ping, traceroute, tracepath. Behind the
+// proxy are two routers and a host (namespace.ts); what the programs print must be what is there.
 
 import { fileURLToPath } from 'node:url'
 import { afterAll, beforeAll, expect, it } from 'vitest'

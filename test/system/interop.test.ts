@@ -157,7 +157,8 @@ for (const [way, config] of [
       const host = (await scene.app('dig', ['+short', 'web.test', type])).trim()
       const answer = await scene.client('udp-client', { op: 'echo', bytes: 3000, host, from })
       expect(answer).toEqual({ same: true, bytes: 3000, from: `${host} ${PORTS.udpEcho}` })
-      // A fake address that was never given out. Host unreachable is no error for a UDP socket that does not ask for it: IP_RECVERR in ip(7).
+      // A fake address that was never given out. Host unreachable is no error for a UDP socket that does not ask for it: IP_RECVERR in
+      // ip(7).
       const nobody = type === 'A' ? '198.19.7.7' : 'fc00::7:7'
       expect((await scene.app('/usr/bin/python3', ['-c', ASK_FOR_ERRORS, nobody, from])).trim()).toBe('EHOSTUNREACH')
     })

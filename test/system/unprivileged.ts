@@ -1,5 +1,6 @@
 // Owns: programs of this repository as somebody who is not root, wherever it lies and whatever /dev/net/tun's mode is here: in the mount
-// namespace that `ip netns exec` made, the repository is found at another place, and the device node is our own. Nothing of the host changes.
+// namespace that `ip netns exec` made, the repository is found at another place, and the device node is our own. Nothing of the host
+// changes.
 
 import { ROOT } from './requirements.js'
 

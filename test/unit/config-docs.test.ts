@@ -1,4 +1,5 @@
-// docs/config.md and the JSON Schema are what the schema says, and every key's test is there. `npm run docs` writes both, and so does UPDATE_GOLDEN=1.
+// docs/config.md and the JSON Schema are what the schema says, and every key's test is there. `npm run docs` writes both, and so does
+// UPDATE_GOLDEN=1.
 
 import { readFileSync, writeFileSync } from 'node:fs'
 import * as config from '@tun/config'

@@ -1,5 +1,5 @@
-// Owns: a dial as the outbounds of this package do it for relay() and relayDatagrams(): an object that is told once. A promise, an AbortSignal
-// and the listeners that `Outbound.dial` needs cost a fifth of a whole connection.
+// Owns: a dial as the outbounds of this package do it for relay() and relayDatagrams(): an object that is told once. A promise, an
+// AbortSignal and the listeners that `Outbound.dial` needs cost a fifth of a whole connection.
 
 import { abortReason } from './outbound.js'
 

@@ -1,5 +1,5 @@
-// Owns: connections by the machine's own sockets, and what is asked of them: race.ts connects. socks5.ts reaches its proxy through `startTcp`,
-// http-connect.ts through `connectTcp`.
+// Owns: connections by the machine's own sockets, and what is asked of them: race.ts connects. socks5.ts reaches its proxy through
+// `startTcp`, http-connect.ts through `connectTcp`.
 
 import { connect, type Socket } from 'node:net'
 import type { Duplex } from 'node:stream'

@@ -12,8 +12,8 @@ export interface FarSink {
   /** Of `most` bytes, those to read at once. */
   readSize(most: number): number
   /**
-   * Bytes [0, length), borrowed for the call if `owner` is null; else they may be kept with `owner.retain()`. The pump calls `pause` if it has
-   * no room for more.
+   * Bytes [0, length), borrowed for the call if `owner` is null; else they may be kept with `owner.retain()`. The pump calls `pause` if
+   * it has no room for more.
    */
   received(bytes: Bytes, length: number, owner: Owner | null): void
   /** `write` takes more. */

@@ -6,8 +6,8 @@ import type { Slab } from '@tun/stack'
 import type { DatagramOutbound, Destination, Endpoint } from './outbound.js'
 
 /**
- * A host's own hop limit is 64 or more, and it comes from near by: one below this was asked for (traceroute, a hole punched no farther than the
- * NAT), and goes on, with one less. All others leave with the kernel's, in trains.
+ * A host's own hop limit is 64 or more, and it comes from near by: one below this was asked for (traceroute, a hole punched no farther
+ * than the NAT), and goes on, with one less. All others leave with the kernel's, in trains.
  */
 export const ASKED_FOR = 48
 
@@ -22,8 +22,8 @@ export abstract class LendingDatagrams implements DatagramOutbound {
   abstract send(payload: Uint8Array, to: Destination, ttl?: number): boolean
 
   /**
-   * Sends the datagram, or the train of datagrams of `segment` bytes each, that lies in [start, end) of the slab, which is lent for the call.
-   * False: not all of it was taken.
+   * Sends the datagram, or the train of datagrams of `segment` bytes each, that lies in [start, end) of the slab, which is lent for the
+   * call. False: not all of it was taken.
    */
   abstract sendLent(slab: Slab, start: number, end: number, segment: number, to: Destination): boolean
 

@@ -31,7 +31,7 @@ const MAX_ATTEMPTS = 8 // addresses of one name that are tried: a bound for a ho
 
 export const systemLookup: Lookup = host => dns.lookup(host, { all: true, verbatim: true })
 
-/** The address to dial, if there is no name to look up. A real address is dialled as the application chose it: the name has others, perhaps. */
+/** The address to dial, if no name is to be looked up. A real address is dialled as the application chose it: the name may have others. */
 function addressOf(target: Destination): ResolvedAddress | null {
   if (target.host === undefined || target.real === true) return target
   const family = isIP(target.host)

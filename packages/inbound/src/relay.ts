@@ -42,10 +42,10 @@ const HALF_CLOSE_TIMEOUT = 60_000 // Linux tcp_fin_timeout, here as an idle time
 const ignore = () => {}
 
 /**
- * Carries `socket` to `upstream`. An outbound, or a function that dials, is called at once, unless the application is gone already, and is told
- * when it goes: a function by a signal that aborts. An outbound of this package costs least if it is given as it is. A pending socket is
- * accepted once the upstream is there; if dialling fails it is rejected by the error's `code`. Never rejects for what the network does. Owns
- * both ends from the call on.
+ * Carries `socket` to `upstream`. An outbound, or a function that dials, is called at once, unless the application is gone already, and
+ * is told when it goes: a function by a signal that aborts. An outbound of this package costs least if it is given as it is. A pending
+ * socket is accepted once the upstream is there; if dialling fails it is rejected by the error's `code`. Never rejects for what the
+ * network does. Owns both ends from the call on.
  */
 export function relay(socket: TunSocket, upstream: Upstream, options: RelayOptions = {}): Promise<RelayResult> {
   return new Promise((resolve, reject) => new Joining(socket, options, resolve, reject).begin(upstream))

@@ -80,7 +80,7 @@ class End {
   }
 }
 
-/** Bytes by which the heap grows for each row, both ends together, once the code is compiled: the median of many steps, of which a few are collected. */
+/** Bytes by which the heap grows for each row, both ends together, once the code is compiled: the median of many steps; a few collect. */
 function allocatedPerRow(offload: boolean, warm: number, step: number): number {
   const a = new End(1, offload)
   const b = new End(2, offload)

@@ -1,5 +1,5 @@
-// The same packets, played to the Linux kernel's TCP and to ours. Where the two differ, differences/ says how and why; one that is not listed
-// fails, and so does a listed one that is gone. TUN_DIFFERENTIAL=FILE writes every play to FILE.
+// The same packets, played to the Linux kernel's TCP and to ours. Where the two differ, differences/ says how and why; one that is not
+// listed fails, and so does a listed one that is gone. TUN_DIFFERENTIAL=FILE writes every play to FILE.
 
 import { appendFileSync } from 'node:fs'
 import { isDeepStrictEqual } from 'node:util'

@@ -1,8 +1,8 @@
 // Owns: how a situation writes the peer's segments, and how what a subject sent is written down so that two TCPs can be compared.
 //
-// `FLAGS SEQ:END [ack N] [win N] [urg N] [<options>]`, FLAGS of `FSRPAUEC` or `-`. All numbers are relative: the peer's to its SYN, the subject's
-// to its own; END − SEQ is the text. `E` is the right edge of the subject's window, `N` its SND.NXT, `M` a number that the situation has marked;
-// `E-10`, `N+1` count from there.
+// `FLAGS SEQ:END [ack N] [win N] [urg N] [<options>]`, FLAGS of `FSRPAUEC` or `-`. All numbers are relative: the peer's to its SYN, the
+// subject's to its own; END − SEQ is the text. `E` is the right edge of the subject's window, `N` its SND.NXT, `M` a number that the
+// situation has marked; `E-10`, `N+1` count from there.
 
 import type { Bytes } from '@tun/stack'
 import { fillChecksums, layoutOf, packetOk, patternByte } from '@tun/stack/testing'

@@ -1,6 +1,6 @@
 // close() in the middle of many transfers, and two inbounds in one process: node closing.mjs COUNT   Applications are the kernel's sockets,
-// half of them download without an end and half upload. A line of JSON says how their connections ended. In downloads Node may say 'end' for a
-// reset: libuv takes POLLHUP behind a short read for it (uv__stream_io).
+// half of them download without an end and half upload. A line of JSON says how their connections ended. In downloads Node may say 'end'
+// for a reset: libuv takes POLLHUP behind a short read for it (uv__stream_io).
 
 import { execFileSync } from 'node:child_process'
 import { once } from 'node:events'

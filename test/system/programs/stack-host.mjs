@@ -1,6 +1,7 @@
 // A host whose TCP is ours: a TUN, a stack, every address behind it. node stack-host.mjs '{"device": "dev://tun0", …}'
-// As a server it does what behaviours.mjs says, on the ports of ports.mjs, and sends datagrams back as they came. A line of JSON on stdin is something to do; the answer is a
-// line `OP {…}`: transfers as of tcp-client.mjs, and `state`, what the engine thinks of its connections.
+// As a server it does what behaviours.mjs says, on the ports of ports.mjs, and sends datagrams back as they came. A line of JSON on
+// stdin is something to do; the answer is a line `OP {…}`: transfers as of tcp-client.mjs, and `state`, what the engine thinks of its
+// connections.
 
 import { randomBytes } from 'node:crypto'
 import { createInterface } from 'node:readline'

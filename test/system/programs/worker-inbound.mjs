@@ -1,5 +1,5 @@
-// Inbounds in more than one thread: node worker-inbound.mjs   One here on tun0, and one after the other in workers, on tun1, where each ends
-// in another way while a connection is open. A line of JSON says what was found.
+// Inbounds in more than one thread: node worker-inbound.mjs   One here on tun0, and one after the other in workers, on tun1, where each
+// ends in another way while a connection is open. A line of JSON says what was found.
 
 import { execFileSync } from 'node:child_process'
 import { once } from 'node:events'

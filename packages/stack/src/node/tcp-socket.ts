@@ -60,8 +60,8 @@ export class TunSocket extends NetSurface {
   /** Where `destination.host` comes from. */
   hostSource: 'fake-ip' | 'dns' | 'sni' | undefined = undefined
   /**
-   * 'pending': the SYN is answered when you accept. 'cookie': in a flood of SYNs the stack has answered it (StackOptions.synCookies); the socket
-   * is connected when you get it ('connect' follows at once), and `reject` can only reset it.
+   * 'pending': the SYN is answered when you accept. 'cookie': in a flood of SYNs the stack has answered it (StackOptions.synCookies);
+   * the socket is connected when you get it ('connect' follows at once), and `reject` can only reset it.
    */
   readonly handshake: 'pending' | 'cookie'
   /** Yours. */
@@ -130,8 +130,9 @@ export class TunSocket extends NetSurface {
     return this
   }
   /**
-   * Asks the application's end behind `initialDelay` ms of silence (0: 60 s), and destroys with ETIMEDOUT if it does not answer for 4.5 minutes.
-   * Off by default: its own kernel answers as long as the connection exists, so this finds machines that vanished behind a router of the TUN.
+   * Asks the application's end behind `initialDelay` ms of silence (0: 60 s), and destroys with ETIMEDOUT if it does not answer for 4.5
+   * minutes. Off by default: its own kernel answers as long as the connection exists, so this finds machines that vanished behind a
+   * router of the TUN.
    */
   setKeepAlive(enable = false, initialDelay = 0): this {
     this.tcp.setKeepAlive(enable ? initialDelay || KEEP_ALIVE : 0)

@@ -1,5 +1,5 @@
-// Owns: how many bytes a connection may hold each way: its buffers grow with what flows, up to what the path's length explains. More would only
-// wait: for its turn on the NIC, where it makes every other connection wait, and out of the processor's cache.
+// Owns: how many bytes a connection may hold each way: its buffers grow with what flows, up to what the path's length explains. More
+// would only wait: for its turn on the NIC, where it makes every other connection wait, and out of the processor's cache.
 // Read first: RFC 7323 §1.1 (bandwidth × delay), Linux tcp_rcv_space_adjust and tcp_notsent_lowat (tcp(7)).
 
 import type { Millis } from '../memory/slab.js'
@@ -10,7 +10,7 @@ export const BUFFER_AT_FIRST = 128 * 1024
 /** What each millisecond of round trip adds, both ways: 100 MB/s. */
 const LONG_PATH = 100_000
 
-/** Send buffers of a path without length: of one connection, and of all that have something queued, who share; but never less than LEAST. */
+/** Send buffers of a path without length: of one connection, and of all that have something queued, who share; never less than LEAST. */
 const SEND_ALONE = 1 << 20
 const SEND_TOGETHER = 2 << 20
 const SEND_LEAST = 256 * 1024
@@ -37,8 +37,8 @@ export function fetchSize(c: TcpConnection, most: number): number {
 }
 
 /**
- * The application took `n` bytes. If that was half a buffer within a round trip, the buffer is what holds the peer up: it becomes twice what was
- * taken (dynamic right-sizing). A buffer that is not read does not grow.
+ * The application took `n` bytes. If that was half a buffer within a round trip, the buffer is what holds the peer up: it becomes twice
+ * what was taken (dynamic right-sizing). A buffer that is not read does not grow.
  */
 export function took(c: TcpConnection, n: number, now: Millis): void {
   c.tookBytes += n

@@ -297,8 +297,8 @@ export class TcpConnection implements Wakeable {
   }
 
   /**
-   * Asks a peer that is silent for `idle` ms whether it is still there, and gives up behind 9 questions without an answer, 30 s apart; 0: never
-   * (the default, as RFC 9293 §3.8.4 has it).
+   * Asks a peer that is silent for `idle` ms whether it is still there, and gives up behind 9 questions without an answer, 30 s apart;
+   * 0: never (the default, as RFC 9293 §3.8.4 has it).
    */
   setKeepAlive(idle: Millis): void {
     this.keepAlive = idle

@@ -116,7 +116,8 @@ function freeSpace(c: TcpConnection): number {
 /**
  * Moves the right edge as far as the buffer allows, but not by crumbs: RFC 9293 §3.8.6.2.2 (silly window avoidance of the receiver).
  * It never moves left. Over budget it stays where it is until `tcp` tells, but for those who have read everything: they go on by two
- * segments (Linux tcp_rmem[0]), or the slow would stop the quick. Answers true if the peer should be told although nothing else is to be sent.
+ * segments (Linux tcp_rmem[0]), or the slow would stop the quick. Answers true if the peer should be told although nothing else is to be
+ * sent.
  */
 export function openWindow(c: TcpConnection): boolean {
   const worth = Math.min(c.rcvSpace >> 1, 2 * c.smss)
@@ -129,8 +130,8 @@ export function openWindow(c: TcpConnection): boolean {
   }
   const advertised = seqDiff(c.rcvAdv, c.rcvNxt)
   c.rcvAdv = edge
-  // Worth a segment of its own if the peer saw less than half the buffer: while it sees more, data and its ACKs carry the news. A little less:
-  // the 64 KiB of a SYN-ACK are half of what follows, and the first request would be acknowledged apart from its answer.
+  // Worth a segment of its own if the peer saw less than half the buffer: while it sees more, data and its ACKs carry the news. A little
+  // less: the 64 KiB of a SYN-ACK are half of what follows, and the first request would be acknowledged apart from its answer.
   const half = largestWindow(c) >> 1
   return advertised < half - (half >> 4)
 }

@@ -1,4 +1,5 @@
-// Owns: situations a blind attacker or a peer gone mad makes: resets, SYNs and ACKs that fit or do not. RFC 5961 §3, §4, §5; RFC 9293 §3.10.7.4.
+// Owns: situations a blind attacker or a peer gone mad makes: resets, SYNs and ACKs that fit or do not. RFC 5961 §3, §4, §5; RFC 9293
+// §3.10.7.4.
 
 import type { Situation } from '../player.js'
 

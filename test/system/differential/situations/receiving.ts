@@ -1,4 +1,5 @@
-// Owns: situations of the receiving half. RFC 9293 §3.8.6 and §3.10.7.4 first and seventh; RFC 5681 §4.2 (when to ACK); RFC 2018, RFC 2883 (SACK).
+// Owns: situations of the receiving half. RFC 9293 §3.8.6 and §3.10.7.4 first and seventh; RFC 5681 §4.2 (when to ACK); RFC 2018, RFC
+// 2883 (SACK).
 
 import type { Player, Situation } from '../player.js'
 
