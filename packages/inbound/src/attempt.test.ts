@@ -1,4 +1,4 @@
-import { once } from 'node:events'
+import { getEventListeners, once } from 'node:events'
 import { type AddressInfo, createServer, type Server, type Socket } from 'node:net'
 import type { DialedSocket } from '@tun/device'
 import type { TunSocket } from '@tun/stack'
@@ -114,6 +114,29 @@ describe('an outbound of this package, given to relay() as it is', () => {
     expect(results).toEqual([{ up: 0, down: 0, reason: 'aborted' }])
   })
 
+  test('a lookup that throws, and one that answers nothing, are a failed dial, and no more than that', async () => {
+    await using w = await world()
+    const lookups = [
+      () => {
+        throw new Error('no resolver')
+      },
+      async () => undefined as never,
+    ]
+    const results: RelayResult[] = []
+    w.inbound.on('connection', async socket => {
+      const destination: Destination = { address: '192.0.2.7', host: 'name.test', port: 80, family: 4 }
+      const lookup = lookups[socket.destination.port - 1]
+      results.push(await relay(socket, direct({ lookup }), { destination }))
+    })
+    for (let port = 1; port <= lookups.length; port++) {
+      const app = w.connect('192.0.2.7', port)
+      app.on('error', () => {})
+      await until(() => results.length === port)
+      app.destroy()
+      expect(results[port - 1]).toMatchObject({ reason: 'dial-failed', error: { code: 'EHOSTUNREACH' } })
+    }
+  })
+
   test('one that wraps its dial is called as it is', async () => {
     await using w = await world()
     const to = await serve(echo)
@@ -155,6 +178,21 @@ describe('promising()', () => {
     expect(given).toEqual(['x'])
     expect(startOf(dial)).toBe(start)
     expect(startOf((subject: string, signal?: AbortSignal) => dial(subject, signal))).toBeUndefined()
+  })
+
+  test('a start that tells at once leaves no listener on the signal', async () => {
+    const { signal } = new AbortController()
+    const yes = promising<string, string>((caller, subject) => {
+      caller.succeeded(subject)
+      return { cancel: () => {} }
+    })
+    const no = promising<string, string>(caller => {
+      caller.failed(new Error('no'))
+      return { cancel: () => {} }
+    })
+    expect(await yes('x', signal)).toBe('x')
+    await expect(no('x', signal)).rejects.toThrow('no')
+    expect(getEventListeners(signal, 'abort')).toHaveLength(0)
   })
 
   test('an abort cancels and rejects with its reason; one that has come already begins nothing', async () => {

@@ -43,7 +43,11 @@ export function promised<T>(
 ): Promise<T> {
   return new Promise((resolve, reject) => {
     if (signal?.aborted) return reject(abortReason(signal))
-    const letGo = () => signal?.removeEventListener('abort', onAbort)
+    let isTold = false
+    const letGo = () => {
+      isTold = true
+      signal?.removeEventListener('abort', onAbort)
+    }
     const onAbort = () => {
       letGo()
       attempt.cancel()
@@ -60,6 +64,6 @@ export function promised<T>(
         reject(error)
       },
     })
-    signal?.addEventListener('abort', onAbort)
+    if (!isTold) signal?.addEventListener('abort', onAbort) // it may be told within `start`: nobody would remove the listener
   })
 }

@@ -19,6 +19,9 @@ const LIMITS = [
   'icmpErrorRate',
 ] as const satisfies readonly (keyof StackOptions)[]
 
+/** A window field counts in units of 128 bytes (RFC 7323 §2.2, shift 7): a smaller buffer could never tell that it is empty again. */
+const RCV_BUF_LEAST = 128
+
 /** Bounds that may be moved, and what happens beyond those of connections; the defaults are those of @tun/stack. */
 export type Limits = Pick<StackOptions, (typeof LIMITS)[number] | 'synCookies'>
 
@@ -33,8 +36,9 @@ export function checkLimits(limits: Limits): Limits {
     }
     const name = LIMITS.find(known => known === key)
     if (name === undefined) throw limitError(`there is no 'limits.${key}': there are ${LIMITS.join(', ')}, synCookies`)
-    if (typeof value !== 'number' || !Number.isSafeInteger(value) || value < 1)
-      throw limitError(`'limits.${key}' is a whole number from 1, not ${value}`)
+    const least = name === 'rcvBuf' ? RCV_BUF_LEAST : 1
+    if (typeof value !== 'number' || !Number.isSafeInteger(value) || value < least)
+      throw limitError(`'limits.${key}' is a whole number from ${least}, not ${value}`)
     checked[name] = value
   }
   return checked

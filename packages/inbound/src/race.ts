@@ -143,10 +143,12 @@ export class Race<S extends Duplex> implements Attempt {
   private lookUp(host: string): void {
     this.lookingUp = new AbortController()
     const lookup = this.options.lookup ?? systemLookup
-    lookup(host, this.lookingUp.signal).then(
-      found => {
+    const { signal } = this.lookingUp
+    const looking = async () => interleave(await lookup(host, signal)).slice(0, MAX_ATTEMPTS) // a lookup of somebody's may throw at once
+    looking().then(
+      addresses => {
         this.lookingUp = undefined
-        this.begin(interleave(found).slice(0, MAX_ATTEMPTS))
+        this.begin(addresses)
       },
       error => this.fail(lookupError(host, error)),
     )

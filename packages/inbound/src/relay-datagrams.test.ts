@@ -4,6 +4,7 @@ import { afterEach, describe, expect, test, vi } from 'vitest'
 import { LendingDatagrams } from './lending-datagrams.js'
 import type { DatagramOutbound, Destination, Endpoint, Outbound } from './outbound.js'
 import { type DatagramRoute, relayDatagrams } from './relay-datagrams.js'
+import { socks5 } from './socks5.js'
 import { until, world } from './world.test-kit.js'
 
 const SOURCE: Endpoint = { address: '10.0.0.1', port: 5000, family: 4 }
@@ -102,6 +103,25 @@ afterEach(() => {
 })
 
 describe('associations', () => {
+  test('an outbound that throws where it should have answered is a failure, told once; the process goes on', async () => {
+    const lookup = () => {
+      throw new Error('no resolver')
+    }
+    const throwing = Object.defineProperty(new FakeOutbound(), 'associate', {
+      get: () => {
+        throw new Error('a mistake')
+      },
+    })
+    const ways = [socks5('socks5://proxy.test:1080', { lookup }), throwing]
+    for (const outbound of ways) {
+      const { flow, failures } = start(outbound)
+      flow.says('x', real(1))
+      await settled()
+      expect(failures).toHaveLength(1)
+      expect(flow.rejected).toHaveLength(1)
+    }
+  })
+
   test('all real destinations of a flow share one: the mapping is endpoint-independent', async () => {
     const outbound = new FakeOutbound()
     const { flow } = start(outbound)

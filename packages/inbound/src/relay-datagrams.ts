@@ -238,7 +238,11 @@ class Line implements Caller<DatagramOutbound> {
     this.waiting = new Waiting(held)
     bound ??= new AssociationBound(associationLimit())
     bound.enter(this, this.usedAt)
-    this.open()
+    try {
+      this.open()
+    } catch (error) {
+      this.failed(error as Error) // an outbound that throws: its mistake ends this association and nothing else
+    }
   }
 
   carry(d: Datagram, to: Destination): boolean {
@@ -340,6 +344,7 @@ class Line implements Caller<DatagramOutbound> {
   }
 
   private fail(error: Error): void {
+    if (this.isFailed) return
     this.isFailed = true
     bound?.leave(this)
     this.waiting.drain((payload, to) => this.flow.reject(to, payload.length))

@@ -469,3 +469,59 @@ describe('the dial', () => {
     expect(results.filter(r => r.reason === 'end').length).toBe(75)
   })
 })
+
+describe('an upstream that is not as it should be', () => {
+  test.each([
+    ['null', null],
+    ['no stream', {}],
+    ['an outbound whose dial answers nothing', { dial: () => undefined }],
+    [
+      'an outbound whose dial throws',
+      {
+        dial: () => {
+          throw new Error('a mistake')
+        },
+      },
+    ],
+  ])('%s: the application is refused, and relay() does not reject', async (_, upstream) => {
+    await using w = await world()
+    const results = relaying(w, () => upstream as unknown as Upstream)
+    const app = w.connect('192.0.2.7', 80)
+    app.on('error', () => {})
+    await closed(app)
+    await until(() => results.length === 1)
+    expect(results[0].reason).toBe('dial-failed')
+    await atRest(w)
+  })
+
+  test('whoever destroys the connection as its upstream connects has it aborted: nothing is pumped any more', async () => {
+    await using w = await world()
+    const { port } = await serve(echo)
+    let upstream!: Socket
+    const results = relaying(w, socket => {
+      upstream = dial(port)
+      upstream.on('connect', () => socket.destroy())
+      return upstream
+    })
+    const app = w.connect('192.0.2.7', 80)
+    app.on('error', () => {})
+    await closed(app)
+    await until(() => results.length === 1)
+    expect(results).toEqual([{ up: 0, down: 0, reason: 'aborted' }])
+    expect(upstream.destroyed).toBe(true)
+  })
+})
+
+test("a header that is written as the upstream connects goes before what the application has sent, also if 'connect' is listened to later", async () => {
+  await using w = await world()
+  const { port } = await serve(echo)
+  w.inbound.on('connection', async socket => {
+    await socket.peek(5)
+    const upstream = dial(port)
+    void relay(socket, upstream)
+    upstream.on('connect', () => upstream.write('HEAD '))
+  })
+  const app = w.connect('192.0.2.7', 80)
+  app.end('hello')
+  expect(String(await readAll(app))).toBe('HEAD hello')
+})

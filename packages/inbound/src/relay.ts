@@ -69,6 +69,15 @@ class Joining implements Caller<Duplex> {
     const { socket } = this
     socket.on('error', ignore)
     socket.on('close', this.onClose)
+    try {
+      this.dial(upstream)
+    } catch (error) {
+      this.mistaken(error)
+    }
+  }
+
+  private dial(upstream: Upstream): void {
+    const { socket } = this
     if (typeof upstream === 'object' && !isOutbound(upstream)) return this.succeeded(upstream)
     if (socket.destroyed) return this.aborted()
     const destination = this.options.destination ?? socket.destination
@@ -78,14 +87,16 @@ class Joining implements Caller<Duplex> {
       if (!this.over && this.far === null) this.attempt = attempt
       return
     }
-    try {
-      const dialled = typeof upstream === 'object' ? upstream.dial(destination, socket.signal) : upstream(socket.signal)
-      Promise.resolve(dialled)
-        .then(stream => this.succeeded(stream))
-        .catch(error => (this.over ? this.reject(error) : this.failed(error)))
-    } catch (error) {
-      this.failed(error)
-    }
+    const dialled = typeof upstream === 'object' ? upstream.dial(destination, socket.signal) : upstream(socket.signal)
+    Promise.resolve(dialled)
+      .then(stream => this.succeeded(stream))
+      .catch(error => this.mistaken(error))
+  }
+
+  /** Something threw, or a dial was rejected. */
+  private mistaken(error: unknown): void {
+    if (this.over) this.reject(error)
+    else this.failed(error)
   }
 
   succeeded(far: Duplex): void {
@@ -95,8 +106,9 @@ class Joining implements Caller<Duplex> {
     this.attempt = null
     if (this.socket.destroyed) return this.aborted()
     if (!isConnecting(far)) return this.connected()
+    // Behind all listeners of 'connect': who writes a header there writes first, who checks a certificate may refuse.
     whenConnected(far, error => {
-      if (error === null) this.connected()
+      if (error === null) queueMicrotask(() => this.connected())
       else this.failed(error ?? errnoError('ECONNREFUSED', 'connect'))
     })
   }
@@ -114,6 +126,7 @@ class Joining implements Caller<Duplex> {
   private connected(): void {
     const { far, socket, options } = this
     if (this.over || far === null) return
+    if (socket.destroyed) return this.aborted() // its 'close' is told in the next turn
     if (far.destroyed) return this.failed(far.errored ?? errnoError('ECONNREFUSED', 'connect'))
     this.leave()
     new Pump(socket, far, options.halfCloseTimeout ?? HALF_CLOSE_TIMEOUT, this.resolve).start()

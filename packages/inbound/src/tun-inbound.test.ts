@@ -539,7 +539,7 @@ describe('the device', () => {
   test('bounds that make no sense are named', async () => {
     const device = new MemoryDevice()
     const code = { code: 'ERR_TUN_LIMIT', name: 'RangeError' }
-    const wrong = [{ rcvBuf: -1 }, { sndBuf: Number.NaN }, { maxPending: 1.5 }, { rcvBuf: '1' }, { timeWait: 5 }]
+    const wrong = [{ rcvBuf: -1 }, { sndBuf: Number.NaN }, { maxPending: 1.5 }, { rcvBuf: '1' }, { rcvBuf: 127 }, { timeWait: 5 }]
     for (const limits of [...wrong, { maxPendingPerSource: 0 }, { synCookies: 'always' }, { synCookies: 1 }])
       await expect(createTunInbound({ device, limits: limits as never })).rejects.toMatchObject(code)
     await using inbound = await createTunInbound({ device, limits: { rcvBuf: undefined, synCookies: false, maxPendingPerSource: 100 } })

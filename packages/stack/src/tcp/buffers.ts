@@ -44,7 +44,9 @@ export function took(c: TcpConnection, n: number, now: Millis): void {
   c.tookBytes += n
   if (now - c.roundAt < Math.max(c.rtt.srtt, ROUND_MIN)) return
   if (2 * c.tookBytes >= c.rcvSpace) {
-    const most = Math.min(c.tcp.options.rcvBuf, Math.floor(RECEIVE + pathBytes(c)))
+    // Whoever has only received may not know the path's length: a cookie made the connection, or the SYN-ACK went twice.
+    const known = c.rack.minRtt < Infinity
+    const most = known ? Math.min(c.tcp.options.rcvBuf, Math.floor(RECEIVE + pathBytes(c))) : c.tcp.options.rcvBuf
     c.rcvSpace = Math.max(c.rcvSpace, Math.min(4 * c.tookBytes, 2 * c.rcvSpace, most))
   }
   c.tookBytes = 0

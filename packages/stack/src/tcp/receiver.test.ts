@@ -185,6 +185,34 @@ describe('window', () => {
     t.sent(`PA 1:101 ack 1501 win ${(128 * 1024) >> 7}`)
     t.sentNothing()
   })
+  test('a window that no whole segment of the peer fits into is told as soon as it opens, or a peer with nothing out would wait', () => {
+    const t = new Script({ read: false, mtu: 65_535 }).establish('mss 65483,wscale 7')
+    t.recv('PA 1001:1101 ack 1')
+    t.advance(40)
+    t.sent(`A 1:1 ack 1101 win ${(128 * 1024 - 100) >> 7}`)
+    for (let seq = 1101; seq < 65_101; seq += 32_000) t.recv(`A ${seq}:${seq + 32_000} ack 1`)
+    t.recv('PA 65101:66801 ack 1')
+    t.advance(40)
+    t.drainSent()
+    const seen = (t.connection.rcvAdv - t.connection.rcvNxt) | 0
+    expect(seen).toBeGreaterThan(60 * 1024)
+    expect(seen).toBeLessThan(65_483)
+    t.read()
+    t.sent(`A 1:1 ack 66801 win ${(128 * 1024) >> 7}`)
+  })
+  test('it grows to its bound where the length of the path is not known: nothing was ever sent on it', () => {
+    const t = new Script().establish('mss 60000,wscale 7')
+    const c = t.connection
+    c.rack.minRtt = Infinity
+    for (let round = 0; round < 8; round++) {
+      t.advance(1)
+      c.tookBytes = 8 << 20
+      const seq = c.rcvNxt - c.irs + 1000
+      t.recv(`A ${seq}:${seq + 1000} ack 1`)
+    }
+    t.drainSent()
+    expect(c.rcvSpace).toBe(4 << 20)
+  })
   test('on a path without length it grows no further than 512 KiB, on a long one by 100 KB for each millisecond', () => {
     const t = new Script().establish('mss 60000,wscale 7')
     const c = t.connection

@@ -131,9 +131,11 @@ export function openWindow(c: TcpConnection): boolean {
   const advertised = seqDiff(c.rcvAdv, c.rcvNxt)
   c.rcvAdv = edge
   // Worth a segment of its own if the peer saw less than half the buffer: while it sees more, data and its ACKs carry the news. A little
-  // less: the 64 KiB of a SYN-ACK are half of what follows, and the first request would be acknowledged apart from its answer.
+  // less: the 64 KiB of a SYN-ACK are half of what follows, and the first request would be acknowledged apart from its answer. But never
+  // so little that no segment fits: a peer that has nothing out sends none then, and asks when its persist timer fires (RFC 9293
+  // §3.8.6.2.1).
   const half = largestWindow(c) >> 1
-  return advertised < half - (half >> 4)
+  return advertised < Math.min(half, Math.max(half - (half >> 4), c.tcp.ownMss(c.v4)))
 }
 
 /** The window field to send: rounded down to the scale; text between the rounded and the true edge is still taken (RFC 7323 §2.4). */
