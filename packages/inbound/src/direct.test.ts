@@ -128,6 +128,14 @@ describe('by name', () => {
   })
 })
 
+test('a subscriber of tun.dial that destroys the socket ends the dial at once', async () => {
+  const destroy = (event: unknown) => void (event as { socket: Socket }).socket.destroy()
+  subscribe('tun.dial', destroy)
+  const dialled = dial(await listen('127.0.0.1'), { connectTimeoutMs: 0 })
+  unsubscribe('tun.dial', destroy)
+  await expect(dialled).rejects.toMatchObject({ code: 'ECONNABORTED' })
+})
+
 describe('time', () => {
   // A listener whose backlog is full answers no SYN: a black hole without a network.
   async function blackHole(): Promise<Destination> {

@@ -23,7 +23,7 @@ export interface DirectOptions {
   interface?: string
   /** TCP, UDP and pings bear this mark (SO_MARK), for `ip rule` and nftables; needs CAP_NET_ADMIN. Linux. */
   mark?: number
-  /** Milliseconds for a whole dial, looking up included. Default 10,000; the kernel alone would try for two minutes. */
+  /** Milliseconds for a whole dial, looking up included; 0: as long as the kernel tries, about two minutes. Default 10,000. */
   connectTimeoutMs?: number
 }
 

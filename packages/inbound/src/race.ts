@@ -64,7 +64,11 @@ class SingleDial implements Attempt, TcpSink {
     try {
       const socket = openDialed(address, family, target.port, options)
       this.socket = socket
-      if (socket.detach(this) === null) socket.on('error', error => this.end(error)) // it has failed, which it tells in the next turn
+      if (socket.detach(this) === null) {
+        // It has failed, which it tells in the next turn; or a subscriber of `tun.dial` has destroyed it.
+        socket.on('error', error => this.end(error))
+        socket.on('close', () => this.end(new DialError('ECONNABORTED', `the dial of ${formatDestination(target)} was destroyed`)))
+      }
     } catch (error) {
       this.end(error as Error) // a port or local address which is none
       return

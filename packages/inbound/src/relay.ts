@@ -146,6 +146,7 @@ class Joining implements Caller<Duplex> {
   }
 }
 
+/** A stream that has a `dial` of its own stays a stream. */
 function isOutbound(upstream: Duplex | Outbound): upstream is Outbound {
-  return typeof (upstream as Partial<Outbound>).dial === 'function'
+  return typeof (upstream as Partial<Outbound>).dial === 'function' && typeof (upstream as Partial<Duplex>).pipe !== 'function'
 }
