@@ -19,6 +19,9 @@ const alias = {
   '@tun/inbound': source('packages/inbound/src/index.ts'),
 }
 
+// All unit tests once more with other defaults of the stack: test/long/prediction.mjs.
+const setupFiles = process.env.TUN_TEST_STACK ? [source('test/setup/stack-defaults.ts')] : []
+
 export default defineConfig({
   resolve: { alias },
   test: {
@@ -28,6 +31,7 @@ export default defineConfig({
         test: {
           name: 'unit',
           env,
+          setupFiles,
           include: ['packages/*/src/**/*.test.ts', 'examples/*/src/**/*.test.ts', 'test/unit/**/*.test.ts'],
           testTimeout: 20_000,
         },
