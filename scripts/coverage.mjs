@@ -11,7 +11,7 @@ const { status } = spawnSync(
   [
     ...['run', '--project', 'unit', 'packages/stack/src', '--reporter=dot', '--coverage'],
     '--exclude=**/throughput.test.ts', // it measures, for half a minute, and runs nothing that the others do not
-    ...[`--coverage.include=${TCP}/**/*.ts`, '--coverage.exclude=**/*.test.ts', '--coverage.reporter=text'],
+    ...[`--coverage.include=${TCP}/**/*.ts`, '--coverage.exclude=**/*.{test,test-kit}.ts', '--coverage.reporter=text'],
     ...['--coverage.thresholds.lines=95', '--coverage.thresholds.branches=95'],
     ...process.argv.slice(2),
   ],

@@ -27,7 +27,7 @@ interface Import {
 function sources(directory: string): string[] {
   if (!existsSync(directory)) return []
   const files = readdirSync(directory, { recursive: true, encoding: 'utf8' })
-  return files.filter(name => name.endsWith('.ts') && !name.endsWith('.test.ts')).map(name => join(directory, name))
+  return files.filter(name => name.endsWith('.ts') && !/\.test(-kit)?\.ts$/.test(name)).map(name => join(directory, name))
 }
 
 const withoutComments = (source: string) => source.replace(/\/\*[\s\S]*?\*\//g, '').replace(/(^|[^:])\/\/.*$/gm, '$1')

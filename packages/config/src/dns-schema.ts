@@ -18,6 +18,7 @@ const CONFIGURED = 'packages/inbound/src/configured.test.ts'
 const HIJACK = 'packages/inbound/src/dns-hijack.test.ts'
 const SERVER = 'packages/dns/src/server.test.ts'
 const RESOLVER = 'packages/dns/src/resolver.test.ts'
+const CACHE = 'packages/dns/src/cache.test.ts'
 const WAYS = 'packages/inbound/src/nameserver-ways.test.ts'
 const FOLLOW_POLICY = 'direct-nameserver-follow-policy: the policy comes before direct-nameserver'
 const STICKY = 'the same name keeps its address, with a TTL of a second, and each family has its own'
@@ -143,7 +144,7 @@ export const dnsHonoured = {
   'serve-stale': honoured(
     z.int().min(0).max(604_800).default(0),
     'Seconds beyond its TTL that an answer is given if nobody answers (RFC 8767).',
-    [RESOLVER, 'stale answers only where wanted, when nobody answers, with TTL 30 (RFC 8767)'],
+    [CACHE, 'stale answers only where wanted, when nobody answers, with TTL 30 (RFC 8767)'],
   ),
   'drop-alpn': honoured(z.array(z.string().min(1).max(255)).default([]), 'Protocols taken out of HTTPS and SVCB answers, e.g. `[h3]`.', [
     CONFIGURED,

@@ -1,4 +1,4 @@
-// Owns: POSIX errors as Node makes them: code, errno, syscall, and what they mean for a pending connection.
+// Owns: POSIX errors as Node makes them: code, errno, syscall; and what an error means for a connection, pending or not.
 
 import { constants } from 'node:os'
 import type { RejectReason } from '../tcp/connection.js'
@@ -36,6 +36,14 @@ export function rejectReason(error: (Error & { code?: unknown }) | null | undefi
 /** An errno, libuv's or the resolver's (ENOTFOUND, EAI_AGAIN): something a network does, not a mistake in the program. */
 export function isNetworkError(error: Error & { code?: unknown }): boolean {
   return typeof error.code === 'string' && /^E(?!RR_)[A-Z0-9_]+$/.test(error.code)
+}
+
+/**
+ * Node destroys with an error, counting on net.Socket's FIN: at the end of a `for await` loop, in which answers were written; and in an
+ * http.Server behind its answer to a request that is late or makes no sense.
+ */
+export function isPolite(error: Error & { code?: unknown }): boolean {
+  return (error.name === 'AbortError' && error.cause === undefined) || /^(HPE_|ERR_HTTP_)/.test(String(error.code))
 }
 
 /** A listener's mistake is the process's business ('uncaughtException'), but not that of the other connections in the same turn. */

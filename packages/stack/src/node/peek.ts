@@ -30,6 +30,16 @@ export class Peeks {
   }
 }
 
+/** Throws ERR_TUN_PEEK if `n` bytes cannot be shown, 0 to `most` can, or if reading has `begun`. */
+export function checkPeek(n: number, most: number, begun: boolean): void {
+  if (!(n >= 0 && n <= most)) throw misuse(new RangeError(`peek can show 0 to ${most} bytes, not ${n}`))
+  if (begun) throw misuse(new Error('reading has begun: there is no first byte'))
+}
+
+function misuse<E extends Error>(error: E): E & { code: string } {
+  return Object.assign(error, { code: 'ERR_TUN_PEEK' })
+}
+
 /** A copy of the first bytes queued, at most `most`. */
 export function firstBytes(queue: ByteQueue, most: number): Buffer {
   const range = new ByteRange()

@@ -9,22 +9,12 @@ import type { RejectReason, TcpConnection } from '../tcp/connection.js'
 import { CONNECTED, ENDED, GONE_EVENT, READABLE, WRITABLE } from '../tcp/states.js'
 import { formatAddress } from '../wire/address.js'
 import { isConnecting, whenConnected } from './connecting.js'
+import type { ConnectionSink } from './connection-sink.js'
 import type { Driver } from './driver.js'
-import { errnoError, isNetworkError, rejectReason, throwLater } from './errno.js'
+import { errnoError, isNetworkError, isPolite, rejectReason, throwLater } from './errno.js'
 import { IdleTimer } from './idle-timer.js'
 import { type Destination, type Endpoint, NetSurface } from './net-surface.js'
-import { firstBytes, Peeks } from './peek.js'
-
-/** Who else may take over a connection's events from the Duplex: the relay. */
-export interface ConnectionSink {
-  connected(): void
-  readable(): void
-  writable(): void
-  /** The peer's FIN was reached; unread data may still be queued. */
-  ended(): void
-  /** The connection is no more; `code` is '' or a POSIX code. */
-  gone(code: string): void
-}
+import { checkPeek, firstBytes, Peeks } from './peek.js'
 
 const HIGH_WATER_MARK = 64 * 1024
 const WORTH_A_BUFFER = 4096
@@ -184,9 +174,7 @@ export class TunSocket extends NetSurface {
    * reading has begun.
    */
   async peek(n: number, options: { timeout?: number } = {}): Promise<Buffer> {
-    if (!(n >= 0 && n <= HIGH_WATER_MARK)) throw misuse(new RangeError(`peek can show 0 to ${HIGH_WATER_MARK} bytes, not ${n}`))
-    if (this.sink !== null || this.wantsData || this.readableLength > 0)
-      throw misuse(new Error('reading has begun: there is no first byte'))
+    checkPeek(n, HIGH_WATER_MARK, this.sink !== null || this.wantsData || this.readableLength > 0)
     this.accept()
     const { rcvQueue } = this.tcp
     this.peeks ??= new Peeks()
@@ -399,16 +387,4 @@ export class TunSocket extends NetSurface {
       else if (this.wantsData && this.waitingFor === null) this._read()
     })
   }
-}
-
-/**
- * Node destroys with an error, counting on net.Socket's FIN: at the end of a `for await` loop, in which answers were written; and in an
- * http.Server behind its answer to a request that is late or makes no sense.
- */
-function isPolite(error: Error & { code?: unknown }): boolean {
-  return (error.name === 'AbortError' && error.cause === undefined) || /^(HPE_|ERR_HTTP_)/.test(String(error.code))
-}
-
-function misuse<E extends Error>(error: E): E & { code: string } {
-  return Object.assign(error, { code: 'ERR_TUN_PEEK' })
 }

@@ -1,29 +1,8 @@
+// Losses and their repair: seen by what overtook them, by a probe, by the timer. RFC 8985, RFC 6937, RFC 5681.
+
 import { describe, expect, test } from 'vitest'
-import type { StackOptions } from '../options.js'
-import { Script } from '../testing/script.js'
-import type { TcpConnection } from './connection.js'
-import { Rack } from './rack.js'
+import { flight, RTT, sent } from './flight.test-kit.js'
 import { LOSS, OPEN, RECOVERY } from './states.js'
-
-const RTT = 100
-const PEER = 'mss 1000,sackOK'
-
-/** Ten segments of 1,000 bytes are in flight on a path of 100 ms, sent at 0 ms of the script's time from here on. */
-function flight(options: { segments?: number; peer?: string; stack?: StackOptions } = {}): Script {
-  const { segments = 10, peer = PEER, stack = {} } = options
-  const t = new Script({ stack: { congestion: 'newreno', ...stack } })
-  t.recv(`S 1000:1000 win 65535 <${peer}>`)
-  t.sent('SA 0:0')
-  t.advance(RTT)
-  t.recv(`A 1001:1001 ack 1${stamp(peer, RTT)}`)
-  t.write(segments * 1000)
-  t.drainSent()
-  t.advance(RTT)
-  return t
-}
-
-const stamp = (peer: string, ecr: number): string => (peer.includes('TS') ? ` <TS val ${ecr + 1} ecr ${ecr}>` : '')
-const sent = (t: Script): string[] => t.drainSent().map(line => /\S+ \d+:\d+/.exec(line)?.[0] ?? line)
 
 describe('RFC 8985 §6: losses are seen by what overtook them', () => {
   test('three segments held ahead of a gap, nothing ever reordered: it is lost at once', () => {
@@ -101,36 +80,6 @@ describe('RFC 8985 §6: losses are seen by what overtook them', () => {
   })
 })
 
-describe('RFC 8985 §6.2 step 4: what duplicates teach', () => {
-  test('the DSACK of a needless tail loss probe: nothing', () => {
-    const t = flight()
-    t.advance(RTT + 50)
-    t.recv('A 1001:1001 ack 10001 <sack 9001:10001>')
-    expect([t.stack.stats.tcpDsacks, t.connection.rack.reoWnd(t.connection)]).toEqual([1, RTT / 4])
-  })
-  test('a DSACK widens the window by a quarter of the least round trip; 16 recoveries later it is narrow again', () => {
-    const t = flight()
-    const { rack } = t.connection
-    t.recv('A 1001:1001 ack 1 <sack 1001:5001>')
-    t.recv('A 1001:1001 ack 10001')
-    t.recv('A 1001:1001 ack 10001 <sack 1:1001>')
-    expect(rack.reoWnd(t.connection)).toBe((2 * RTT) / 4)
-    for (let i = 0; i < 15; i++) rack.recovered()
-    expect(rack.reoWnd(t.connection)).toBe((2 * RTT) / 4)
-    rack.recovered()
-    expect(rack.reoWnd(t.connection)).toBe(RTT / 4)
-  })
-  test('one DSACK a round trip counts', () => {
-    const t = flight()
-    t.recv('A 1001:1001 ack 1 <sack 1001:5001>')
-    t.drainSent()
-    t.recv('A 1001:1001 ack 5001 <sack 1:1001>')
-    t.recv('A 1001:1001 ack 5001 <sack 1:1001>')
-    t.recv('A 1001:1001 ack 5001 <sack 1:1001>')
-    expect(t.connection.rack.reoWnd(t.connection)).toBe((2 * RTT) / 4)
-  })
-})
-
 describe('RFC 6937: the window comes down in proportion to what arrives', () => {
   test('never more than was delivered is sent, and half of the flight is out at the end', () => {
     const t = flight({ segments: 10 })
@@ -161,20 +110,6 @@ describe('RFC 6937: the window comes down in proportion to what arrives', () => 
       expect(sent(t).length, `${held} held`).toBe(1)
     }
   })
-})
-
-test('RFC 8985 §6.2 step 4: one DSACK a round trip widens the window, also 3 GiB after the last', () => {
-  const t = flight()
-  const rack = new Rack()
-  rack.minRtt = 4
-  rack.reorderingSeen = true
-  const after = (sndUna: number, sndNxt: number) => {
-    const c = { sndUna, sndNxt, rtt: t.connection.rtt } as TcpConnection
-    rack.duplicated(c)
-    return rack.reoWnd(c)
-  }
-  expect([after(0, 1000), after(999, 1500), after(1000, 2000)]).toEqual([2, 2, 3])
-  expect(after((3 * 2 ** 30) | 0, (3 * 2 ** 30 + 1000) | 0)).toBe(4)
 })
 
 describe('RFC 8985 §7: the tail loss probe', () => {
@@ -226,103 +161,6 @@ describe('RFC 8985 §7: the tail loss probe', () => {
   })
 })
 
-describe('taken back: what was no loss leaves the window as it was', () => {
-  const window = (t: Script) => [t.connection.congestion.cwnd, t.connection.congestion.ssthresh]
-
-  test('Eifel (RFC 3522): the ACK answers what was sent before anything went again', () => {
-    const peer = `${PEER},TS val 1 ecr 0`
-    const t = flight({ peer })
-    const before = window(t)
-    t.recv('A 1001:1001 ack 1 <TS val 210 ecr 100,sack 1001:5001>')
-    expect(t.connection.phase).toBe(RECOVERY)
-    t.drainSent()
-    t.advance(20)
-    t.recv('A 1001:1001 ack 5001 <TS val 215 ecr 100>')
-    expect(t.connection.phase).toBe(OPEN)
-    expect(window(t)).toEqual(before)
-    expect(t.stack.stats.tcpUndos).toBe(1)
-  })
-  test('DSACK (RFC 2883, RFC 4015): all that went again arrived twice', () => {
-    const t = flight()
-    const before = window(t)
-    t.recv('A 1001:1001 ack 1 <sack 1001:5001>')
-    t.drainSent()
-    t.advance(20)
-    t.recv('A 1001:1001 ack 10001')
-    expect(t.connection.phase).toBe(OPEN)
-    expect(window(t)[1]).toBeLessThan(before[1])
-    t.recv('A 1001:1001 ack 10001 <sack 1:1001>')
-    expect(window(t)[1]).toBe(before[1])
-    expect(t.connection.congestion.cwnd).toBeGreaterThanOrEqual(before[0])
-  })
-  test('F-RTO (RFC 5682): behind a timeout what was never sent again arrives', () => {
-    const t = flight({ peer: 'mss 1000,sackOK', segments: 10 })
-    const before = window(t)
-    t.advance(450)
-    expect(t.connection.phase).toBe(LOSS)
-    t.drainSent()
-    t.recv('A 1001:1001 ack 3001')
-    expect(t.connection.phase).toBe(OPEN)
-    expect(window(t)).toEqual(before)
-    expect(t.stack.stats.tcpSpuriousTimeouts).toBe(1)
-  })
-  test('F-RTO: the first ACK covers the one that went again only: new text goes, and its echo decides', () => {
-    const t = flight()
-    t.write(20_000)
-    t.advance(900)
-    t.drainSent()
-    expect(t.connection.phase).toBe(LOSS)
-    const to = (t.connection.sndNxt - t.connection.iss) | 0
-    t.recv('A 1001:1001 ack 1001')
-    expect(sent(t)[0]).toBe(`A ${to}:${to + 1000}`)
-    t.recv(`A 1001:1001 ack 1001 <sack ${to}:${to + 1000}>`)
-    expect(t.connection.phase).toBe(LOSS) // it overtook: the rest is lost indeed
-    expect(sent(t)[0]).toBe('A 1001:2001')
-  })
-  test('F-RTO without SACK: what waited for the copy proves nothing; what comes behind it does (RFC 5682 §2.1)', () => {
-    const t = flight({ peer: 'mss 1000' })
-    t.write(10_000)
-    t.advance(900)
-    t.drainSent()
-    t.recv('A 1001:1001 ack 5001') // the first was lost, the others had arrived
-    expect(t.connection.phase).toBe(LOSS)
-    expect(sent(t)).toEqual(['A 10001:11001', 'A 11001:12001'])
-    t.recv('A 1001:1001 ack 5001')
-    expect(t.connection.phase).toBe(LOSS)
-    expect(sent(t)[0]).toBe('A 5001:6001')
-    const u = flight({ peer: 'mss 1000' })
-    u.advance(900)
-    u.drainSent()
-    u.recv('A 1001:1001 ack 1001')
-    u.recv('A 1001:1001 ack 2001')
-    expect([u.connection.phase, u.stack.stats.tcpSpuriousTimeouts]).toEqual([LOSS, 0]) // nothing new could be sent, so nothing was proved
-  })
-  test('F-RTO (2b): the window lets no new text out, so the old goes at once, not at the next timeout', () => {
-    const t = new Script({ stack: { congestion: 'newreno' } }).establish('mss 1000,sackOK', 10_000)
-    t.write(20_000)
-    t.advance(1000)
-    expect(t.connection.phase).toBe(LOSS)
-    t.drainSent()
-    t.recv('A 1001:1001 ack 1001 win 9000')
-    t.sent('A 1001:2001')
-  })
-  test('with undo off none of it is taken back', () => {
-    const t = flight({ stack: { undo: false } })
-    t.recv('A 1001:1001 ack 1 <sack 1001:5001>')
-    t.recv('A 1001:1001 ack 10001')
-    t.recv('A 1001:1001 ack 10001 <sack 1:1001>')
-    expect([t.stack.stats.tcpUndos, t.connection.congestion.ssthresh]).toEqual([0, 5000])
-  })
-  test('a true loss stays one', () => {
-    const t = flight({ peer: `${PEER},TS val 1 ecr 0` })
-    t.recv('A 1001:1001 ack 1 <TS val 210 ecr 100,sack 1001:9001>')
-    t.drainSent()
-    t.advance(RTT)
-    t.recv('A 1001:1001 ack 9001 <TS val 310 ecr 200>')
-    expect([t.stack.stats.tcpUndos, t.connection.congestion.ssthresh]).toEqual([0, 9880 / 2])
-  })
-})
-
 describe('the timer', () => {
   test('RFC 8985 §6.3: it takes the first for lost, and what is out as long; what left a moment ago is not', () => {
     const t = flight({ segments: 5 })
@@ -341,67 +179,6 @@ describe('the timer', () => {
     t.advance(10_000)
     expect(t.stack.stats.tcpTimeouts).toBeGreaterThan(2)
     expect(t.connection.congestion.ssthresh).toBe(ssthresh)
-  })
-})
-
-describe('RFC 2883: what arrives twice is told', () => {
-  test('below RCV.NXT: the duplicate is the first block', () => {
-    const t = new Script().establish(PEER)
-    t.recv('PA 1001:2001 ack 1')
-    t.advance(40)
-    t.drainSent()
-    t.recv('PA 1001:2001 ack 1')
-    t.sent('A 1:1 ack 2001 <sack 1001:2001>')
-    t.recv('PA 2001:2101 ack 1')
-    t.advance(40)
-    t.sent('A 1:1 ack 2101 <>') // once
-  })
-  test('partly: the part that is', () => {
-    const t = new Script().establish(PEER)
-    t.recv('PA 1001:2001 ack 1')
-    t.advance(40)
-    t.drainSent()
-    t.recv('PA 1501:2501 ack 1')
-    t.sent('A 1:1 ack 2501 <sack 1501:2001>')
-  })
-  test('ahead of a gap: the duplicate, then the block it lies in', () => {
-    const t = new Script().establish(PEER)
-    t.recv('PA 3001:5001 ack 1')
-    t.drainSent()
-    t.recv('PA 3001:4001 ack 1')
-    t.sent('A 1:1 ack 1001 <sack 3001:4001 3001:5001>')
-  })
-  test('§4 (1): at once, in a segment of its own where text goes out as well', () => {
-    const t = new Script().establish(PEER, 1000)
-    t.recv('PA 1001:2001 ack 1')
-    t.write(2000)
-    t.drainSent()
-    t.recv('PA 1001:2001 ack 1001')
-    t.sent('A 1001:1001 ack 2001 <sack 1001:2001>')
-    t.sent('PA 1001:2001 ack 2001')
-  })
-  test('what overlaps text held ahead of a gap, and what fills the gap and more', () => {
-    const t = new Script().establish(PEER)
-    t.recv('PA 1101:1201 ack 1')
-    t.drainSent()
-    t.recv('PA 1151:1301 ack 1')
-    t.sent('A 1:1 ack 1001 <sack 1151:1201 1101:1301>')
-    t.recv('PA 1001:1401 ack 1')
-    t.sent('A 1:1 ack 1401 <sack 1101:1301>')
-  })
-  test('RFC 2018 §3: a FIN ahead of a gap is the last number of its block, or a block of its own', () => {
-    const t = new Script().establish(PEER)
-    t.recv('FPA 1011:1021 ack 1')
-    t.sent('A 1:1 ack 1001 <sack 1011:1022>')
-    const u = new Script().establish(PEER)
-    u.recv('FA 1021:1021 ack 1')
-    u.sent('A 1:1 ack 1001 <sack 1021:1022>')
-  })
-  test('a peer without SACK is told nothing', () => {
-    const t = new Script().establish('mss 1000')
-    t.recv('PA 1001:2001 ack 1')
-    t.recv('PA 1001:2001 ack 1')
-    t.sent('A 1:1 ack 2001 <>')
   })
 })
 
