@@ -8,24 +8,9 @@ import { type Attempt, type Caller, promised, promising, type Start } from './at
 import { openDirectDatagrams } from './direct-datagrams.js'
 import { DirectPings } from './direct-pings.js'
 import type { DatagramFlow, DatagramOutbound, Destination, Outbound } from './outbound.js'
-import { dialOrRace, type Lookup, Race, type ResolvedAddress, systemLookup, type WayOut } from './race.js'
+import { type DirectOptions, dialOrRace, type Lookup, Race, type ResolvedAddress, systemLookup } from './race.js'
 
-export type { Lookup, ResolvedAddress }
-
-export interface DirectOptions {
-  /** Source address of IPv4 sockets, e.g. the uplink's, so that they leave by it and not by the TUN. */
-  localAddress?: string
-  /** The same for IPv6. */
-  localAddress6?: string
-  /** For destinations with a `host`. Default: the system's resolver; behind an `auto-route` TUN that one answers fake IPs. */
-  lookup?: Lookup
-  /** TCP, UDP and pings leave by this NIC only (SO_BINDTODEVICE), e.g. the uplink `eth0`. Linux. */
-  interface?: string
-  /** TCP, UDP and pings bear this mark (SO_MARK), for `ip rule` and nftables; needs CAP_NET_ADMIN. Linux. */
-  mark?: number
-  /** Milliseconds for a whole dial, looking up included; 0: as long as the kernel tries, about two minutes. Default 10,000. */
-  connectTimeoutMs?: number
-}
+export type { DirectOptions, Lookup, ResolvedAddress }
 
 /**
  * An outbound that connects from this machine. Streams are `DialedSocket`s, which `relay()` moves without a stream's machinery, or
@@ -68,12 +53,12 @@ function checkWay({ interface: name, mark }: DirectOptions): void {
 const NOTHING_TO_CANCEL: Attempt = { cancel: () => {} }
 
 /** Connects to `target` by a socket of the addon where there is one. */
-export function startTcp(caller: Caller<DialedSocket | Socket>, target: Destination, options: WayOut): Attempt {
+export function startTcp(caller: Caller<DialedSocket | Socket>, target: Destination, options: DirectOptions): Attempt {
   return hasTcpHandles() ? dialOrRace(caller, target, options) : new Race(caller, target, options, openSocket)
 }
 
 /** The same by exactly a `net.Socket`, for what only takes such; resolves as `Outbound.dial` does. */
-export function connectTcp(target: Destination, options: WayOut, signal?: AbortSignal): Promise<Socket> {
+export function connectTcp(target: Destination, options: DirectOptions, signal?: AbortSignal): Promise<Socket> {
   return promised<Socket>(caller => new Race(caller, target, options, openSocket), signal, handOver)
 }
 
@@ -95,7 +80,7 @@ function unguard(socket: Duplex): void {
 
 function ignore(): void {}
 
-function openSocket(address: string, family: number, port: number, options: WayOut): Socket {
+function openSocket(address: string, family: number, port: number, options: DirectOptions): Socket {
   return connect({
     host: address,
     port,

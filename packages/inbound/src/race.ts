@@ -15,13 +15,18 @@ export interface ResolvedAddress {
 /** Name → addresses, best first. `inbound.resolve` is one: it asks the upstream servers and never answers a fake IP. */
 export type Lookup = (host: string, signal?: AbortSignal) => Promise<readonly ResolvedAddress[]>
 
-export interface WayOut {
+export interface DirectOptions {
+  /** Source address of IPv4 sockets, e.g. the uplink's, so that they leave by it and not by the TUN. */
   localAddress?: string
+  /** The same for IPv6. */
   localAddress6?: string
+  /** For destinations with a `host`. Default: the system's resolver; behind an `auto-route` TUN that one answers fake IPs. */
   lookup?: Lookup
+  /** TCP, UDP and pings leave by this NIC only (SO_BINDTODEVICE), e.g. the uplink `eth0`. Linux. */
   interface?: string
+  /** TCP, UDP and pings bear this mark (SO_MARK), for `ip rule` and nftables; needs CAP_NET_ADMIN. Linux. */
   mark?: number
-  /** 0: the caller has a time-out of his own. */
+  /** Milliseconds for a whole dial, looking up included; 0: as long as the kernel tries, about two minutes. Default 10,000. */
   connectTimeoutMs?: number
 }
 
@@ -38,13 +43,13 @@ function addressOf(target: Destination): ResolvedAddress | null {
   return family === 0 ? null : { address: target.host, family }
 }
 
-export function openDialed(address: string, family: number, port: number, options: WayOut): DialedSocket {
+export function openDialed(address: string, family: number, port: number, options: DirectOptions): DialedSocket {
   const localAddress = family === 6 ? options.localAddress6 : options.localAddress
   return dial({ address, port, family: family === 6 ? 6 : 4, localAddress, device: options.interface, mark: options.mark })
 }
 
 /** As `race`, by sockets of the addon; one address is no race, and needs nothing of a stream until it is connected. */
-export function dialOrRace(caller: Caller<DialedSocket>, target: Destination, options: WayOut): Attempt {
+export function dialOrRace(caller: Caller<DialedSocket>, target: Destination, options: DirectOptions): Attempt {
   const only = addressOf(target)
   return only === null ? new Race(caller, target, options, openDialed) : new SingleDial(caller, target, only, options)
 }
@@ -59,7 +64,7 @@ class SingleDial implements Attempt, TcpSink {
   private socket: DialedSocket | null = null
   private over = false
 
-  constructor(caller: Caller<DialedSocket>, target: Destination, { address, family }: ResolvedAddress, options: WayOut) {
+  constructor(caller: Caller<DialedSocket>, target: Destination, { address, family }: ResolvedAddress, options: DirectOptions) {
     this.caller = caller
     try {
       const socket = openDialed(address, family, target.port, options)
@@ -111,7 +116,7 @@ class SingleDial implements Attempt, TcpSink {
   }
 }
 
-type Open<S extends Duplex> = (address: string, family: number, port: number, options: WayOut) => S
+type Open<S extends Duplex> = (address: string, family: number, port: number, options: DirectOptions) => S
 
 /**
  * Of a name's addresses the families alternate and the first to connect wins (RFC 8305 §4, §5); if none does, the first error is reported:
@@ -130,7 +135,7 @@ export class Race<S extends Duplex> implements Attempt {
   constructor(
     private readonly caller: Caller<S>,
     private readonly target: Destination,
-    private readonly options: WayOut,
+    private readonly options: DirectOptions,
     private readonly openOne: Open<S>,
   ) {
     const timeoutMs = options.connectTimeoutMs ?? CONNECT_TIMEOUT

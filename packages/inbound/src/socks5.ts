@@ -16,7 +16,7 @@ import {
   type Outbound,
 } from './outbound.js'
 import { unescapePercent } from './proxy-url.js'
-import type { Lookup, WayOut } from './race.js'
+import type { DirectOptions, Lookup } from './race.js'
 import { decodeAddress, encodeAddress, restLength } from './socks5-address.js'
 import { openSocks5Datagrams } from './socks5-datagrams.js'
 
@@ -123,7 +123,7 @@ class Proxy5 {
   readonly udp: boolean
   readonly server: Destination
   readonly timeoutMs: number
-  readonly wayOut: WayOut
+  readonly wayOut: DirectOptions
 
   constructor(server: Socks5Server, options: Socks5Options) {
     const { host, port, username, password, udp = true } = server
