@@ -18,6 +18,17 @@ export interface Attempt {
 /** Begins a dial of `subject`: a destination, a flow. */
 export type Start<S, T> = (caller: Caller<T>, subject: S) => Attempt
 
+/** For what is there at once: the caller gets what `make` makes, or what it throws. */
+export function tell<T>(caller: Caller<T>, make: () => T): void {
+  let made: T
+  try {
+    made = make()
+  } catch (error) {
+    return caller.failed(error as Error)
+  }
+  caller.succeeded(made)
+}
+
 // biome-ignore lint/suspicious/noExplicitAny: the key is the very function, so what it takes and gives is its caller's to know
 const starts = new WeakMap<(...args: any[]) => Promise<unknown>, Start<any, any>>()
 

@@ -4,7 +4,7 @@
 import { connect, type Socket } from 'node:net'
 import type { Duplex } from 'node:stream'
 import { DialedSocket, hasTcpHandles } from '@tun/device'
-import { type Attempt, type Caller, promised, promising, type Start } from './attempt.js'
+import { type Attempt, type Caller, promised, promising, type Start, tell } from './attempt.js'
 import { openDirectDatagrams } from './direct-datagrams.js'
 import { DirectPings } from './direct-pings.js'
 import type { DatagramFlow, DatagramOutbound, Destination, Outbound } from './outbound.js'
@@ -24,14 +24,7 @@ export function direct(options: DirectOptions = {}): Outbound & Required<Pick<Ou
   const pings = new DirectPings(named)
   const connect: Start<Destination, DialedSocket | Socket> = (caller, destination) => startTcp(caller, destination, options)
   const associate: Start<DatagramFlow, DatagramOutbound> = (caller, flow) => {
-    let opened: DatagramOutbound
-    try {
-      opened = openDirectDatagrams(flow, named)
-    } catch (error) {
-      caller.failed(error as Error)
-      return NOTHING_TO_CANCEL
-    }
-    caller.succeeded(opened)
+    tell(caller, () => openDirectDatagrams(flow, named))
     return NOTHING_TO_CANCEL
   }
   return {

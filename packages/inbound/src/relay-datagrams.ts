@@ -288,7 +288,7 @@ class Line implements Caller<DatagramOutbound> {
     }
     const controller = new AbortController()
     this.attempt = { cancel: () => controller.abort() }
-    const opened = (async () => this.through.associate?.(this.flow, controller.signal))() as Promise<DatagramOutbound>
+    const opened = Promise.resolve(associate.call(this.through, this.flow, controller.signal))
     opened.then(outbound => this.succeeded(outbound)).catch(error => this.failed(error as Error))
   }
 

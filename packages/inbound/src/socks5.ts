@@ -3,7 +3,7 @@
 
 import type { Socket } from 'node:net'
 import type { DialedSocket } from '@tun/device'
-import { type Attempt, type Caller, promising } from './attempt.js'
+import { type Attempt, type Caller, promising, tell } from './attempt.js'
 import { handOver, startTcp } from './direct.js'
 import { type Talk, type Talker, talk } from './handshake-talk.js'
 import {
@@ -140,13 +140,7 @@ class Proxy5 {
   open({ socket, bound }: Granted, caller: Caller<DatagramOutbound>): void {
     const relay = relayOf(bound, socket)
     const { localAddress, localAddress6 } = this.wayOut
-    let opened: DatagramOutbound
-    try {
-      opened = openSocks5Datagrams(socket, relay, relay.family === 6 ? localAddress6 : localAddress)
-    } catch (error) {
-      return caller.failed(error as Error)
-    }
-    caller.succeeded(opened)
+    tell(caller, () => openSocks5Datagrams(socket, relay, relay.family === 6 ? localAddress6 : localAddress))
   }
 }
 
