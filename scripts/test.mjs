@@ -8,14 +8,16 @@
 import { spawn } from 'node:child_process'
 import { existsSync, mkdtempSync, readdirSync, readFileSync, rmSync } from 'node:fs'
 import { tmpdir } from 'node:os'
-import { dirname, join } from 'node:path'
+import { dirname, join, relative } from 'node:path'
 import { fileURLToPath } from 'node:url'
+import { stripVTControlCharacters } from 'node:util'
 import { bold, dim, duration, green, red, yellow } from './lab/report.mjs'
 import { installMissing } from './peers.mjs'
 
 /**
  * @typedef {{ what: string, passed: number, failed: number, skipped: number, ms: number, ok: boolean, why: string[] }} Row
- * `why`: one line for each thing that was skipped or is to be known.
+ * `why`: one line for each thing that failed, was skipped or is to be known.
+ * @typedef {{ status: string, fullName: string, failureMessages: string[] }} Test
  */
 
 const ROOT = dirname(dirname(fileURLToPath(import.meta.url)))
@@ -76,19 +78,34 @@ async function vitest(/** @type {string} */ project) {
   const reporters = ['--reporter=default', '--reporter=json', `--outputFile=${json}`]
   const args = ['run', '--project', project, '--passWithNoTests', ...reporters, ...filters]
   const { code, ms } = await run(VITEST, args, { TUN_TEST_SKIPS: skips })
-  rows.push({ what: `${project} tests`, ms, ...readReport(json, code), why: readSkips(skips) })
+  const report = readReport(json, code)
+  rows.push({ what: `${project} tests`, ms, ...report, why: [...report.why, ...readSkips(skips)] })
 }
 
-/** The counts of vitest's JSON report; a file that could not even be loaded counts as one failed test. */
+/**
+ * The counts of vitest's JSON report, and what failed with the first line of why: a log cut at its head still tells. A file
+ * that could not even be loaded counts as one failed test.
+ */
 function readReport(/** @type {string} */ json, /** @type {number | null} */ code) {
-  if (!existsSync(json)) return { passed: 0, failed: 1, skipped: 0, ok: false }
+  if (!existsSync(json)) return { passed: 0, failed: 1, skipped: 0, ok: false, why: [`ended with ${code}, without a report`] }
   const report = JSON.parse(readFileSync(json, 'utf8'))
-  /** @type {{ status: string, assertionResults: { status: string }[] }[]} */
+  /** @type {{ name: string, status: string, message: string, assertionResults: Test[] }[]} */
   const files = report.testResults
-  const broken = files.filter(file => file.status === 'failed' && !file.assertionResults.some(test => test.status === 'failed')).length
-  const failed = Math.max(report.numFailedTests + broken, code === 0 ? 0 : 1) // or an error outside of any test
+  const failedTests = files.flatMap(({ name, assertionResults }) =>
+    assertionResults.filter(test => test.status === 'failed').map(test => failure(name, test.fullName, test.failureMessages[0])),
+  )
+  const broken = files.filter(file => file.status === 'failed' && !file.assertionResults.some(test => test.status === 'failed'))
+  const why = [...failedTests, ...broken.map(file => failure(file.name, 'could not be run', file.message))]
+  if (why.length === 0 && code !== 0) why.push(`ended with ${code}: an error outside of any test`)
   const skipped = report.numPendingTests + report.numTodoTests
-  return { passed: report.numPassedTests, failed, skipped, ok: failed === 0 }
+  return { passed: report.numPassedTests, failed: why.length, skipped, ok: why.length === 0, why }
+}
+
+function failure(/** @type {string} */ file, /** @type {string} */ test, /** @type {string | undefined} */ message) {
+  const [why] = stripVTControlCharacters(message ?? '')
+    .trim()
+    .split('\n')
+  return `${relative(ROOT, file)}: ${test}: ${why}`
 }
 
 /** Tests that skip say why in this file, a line each (test/system/requirements.ts). */

@@ -1,12 +1,17 @@
 // Owns: an upstream of our own dialers in a relay: send(2) and recv(2) on the slabs themselves, no stream between.
 
 import type { DialedSocket, TcpHandle, TcpSink } from '@tun/device'
-import type { ByteRange, Owner } from '@tun/stack'
+import { type ByteRange, type Owner, takeBlock } from '@tun/stack'
 import type { Bytes, FarEnd, FarSink } from './far-end.js'
-import { CHUNK_BYTES, sharedBytes, takeChunk } from './read-chunks.js'
 
-/** A read this large makes the next one go to a chunk. */
-const FAST = CHUNK_BYTES / 2
+/**
+ * Largest multiple of an Ethernet-sized segment (1,448 bytes with timestamps) that fits in one IP packet: one read is one super-segment.
+ */
+const READ_BYTES = 45 * 1448
+/** A read this large makes the next one go to a chunk of its own, which is not copied again. */
+const FAST = READ_BYTES / 2
+/** All that are slow, or idle, read into this, and are copied out of it. */
+const sharedBytes: Bytes = new Uint8Array(READ_BYTES)
 /** Reads of one connection in a row; then the others get their turn, and the device. */
 const MAX_READS = 4
 
@@ -92,9 +97,9 @@ export class HandleEnd implements FarEnd, TcpSink {
     const { handle } = this
     for (let reads = 0; !this.isPaused && handle.canReceive; reads++) {
       if (reads === MAX_READS) return handle.receiveLater()
-      const chunk = this.isFast ? takeChunk() : null
+      const chunk = this.isFast ? takeBlock() : null
       const bytes = chunk === null ? sharedBytes : chunk.bytes
-      const length = handle.receive(bytes, 0, this.sink.readSize(CHUNK_BYTES))
+      const length = handle.receive(bytes, 0, this.sink.readSize(READ_BYTES))
       if (length > 0) {
         this.isFast = length >= FAST
         this.sink.received(bytes, length, chunk)

@@ -1,5 +1,6 @@
 import { expect, test } from 'vitest'
 import { Prng } from '../testing/prng.js'
+import { BLOCK_BYTES, type Block } from './block-pool.js'
 import { ByteQueue, ByteRange } from './byte-queue.js'
 
 class Counted {
@@ -12,23 +13,40 @@ class Counted {
   }
 }
 
+/** One that nobody holds is written over, as the pool's next user would. */
+class PooledBlock extends Counted {
+  readonly bytes = new Uint8Array(BLOCK_BYTES)
+  override release(): void {
+    super.release()
+    if (this.refs === 0) this.bytes.fill(0xdd)
+  }
+}
+
+function blockFor(blocks: PooledBlock[]): Block {
+  const block = new PooledBlock()
+  blocks.push(block)
+  return block as unknown as Block
+}
+
 test('copy, push, shift, discard and reading at any position behave as one array; owners get everything back', () => {
   for (let seed = 1; seed <= 20; seed++) {
     const prng = new Prng(seed)
-    const queue = new ByteQueue()
+    const blocks: PooledBlock[] = []
+    const queue = seed % 3 === 2 ? new ByteQueue(() => (prng.below(4) === 0 ? null : blockFor(blocks))) : new ByteQueue()
     const range = new ByteRange()
     // Everything ever queued; the queue is model[at, end).
-    const model = new Uint8Array(6_000_000)
+    const model = new Uint8Array(9_000_000)
     let at = 0
     let end = 0
     const owners: Counted[] = []
-    const biggest = seed % 2 ? 20 : 6000
+    const biggest = [6000, 20, 150_000][seed % 3]
+    const steps = biggest > 6000 ? 150 : 1500
     const same = (from: number, what: string) => {
       const got = range.bytes.subarray(range.start, range.end)
       if (got.length === 0 || Buffer.compare(got, model.subarray(from, from + got.length)) !== 0) throw new Error(`seed ${seed}: ${what}`)
       return got.length
     }
-    for (let i = 0; i < 1500; i++) {
+    for (let i = 0; i < steps; i++) {
       const dice = prng.below(10)
       if (dice < 5) {
         const n = prng.below(biggest)
@@ -66,7 +84,7 @@ test('copy, push, shift, discard and reading at any position behave as one array
     queue.clear()
     expect(queue.length).toBe(0)
     expect(queue.count).toBe(0)
-    for (const owner of owners) expect(owner.refs).toBe(0)
+    for (const owner of [...owners, ...blocks]) expect(owner.refs).toBe(0)
   }
 })
 

@@ -5,6 +5,7 @@
 //   at:  1000      1400   9000   → 9100       positions count every byte ever queued, as a double
 //        [ chunk ) [ chunk ) [ chunk )
 
+import { BLOCK_BYTES, type Block } from './block-pool.js'
 import type { Bytes, Owner } from './slab.js'
 
 /** One range, as `shift` and `locate` answer it: the reused record. */
@@ -16,9 +17,12 @@ export class ByteRange {
 }
 
 const EMPTY: Bytes = new Uint8Array(0)
+const none = () => null
 const COPY_BLOCK = 4096
 /** The block grows with the queue up to this: fewer, larger chunks for whoever reads, and never more room than bytes. */
-const MAX_BLOCK = 64 * 1024
+const MAX_BLOCK = BLOCK_BYTES
+/** Less would leave most of a block of the pool unused. */
+const WORTH_A_BLOCK = BLOCK_BYTES / 4
 
 interface Chunk {
   bytes: Bytes
@@ -43,6 +47,12 @@ export class ByteQueue {
   private head = 0
   /** The buffer of the last chunk, if it is a copy of ours that may have room left. */
   private spare: Bytes | null = null
+  private readonly take: () => Block | null
+
+  /** `take`: where larger copies go (`takeBlock`); without, each is memory of its own, which whoever shifts it may keep. */
+  constructor(take: () => Block | null = none) {
+    this.take = take
+  }
 
   /** Chunks queued. */
   get count(): number {
@@ -61,26 +71,33 @@ export class ByteQueue {
    * and `COPY_BLOCK` to `MAX_BLOCK` for those that queue up behind, so that a flood of tiny pieces does not cost an object each.
    */
   copy(bytes: Bytes, start: number, end: number): void {
-    let from = start
-    const last = this.spare === null || this.count === 0 ? null : this.chunks[this.chunks.length - 1]
-    if (last !== null && this.spare !== null && last.bytes === this.spare) {
-      const at = last.end
-      const n = Math.min(end - from, this.spare.length - at)
-      if (n > 0) {
-        this.spare.set(n === bytes.length ? bytes : bytes.subarray(from, from + n), at)
-        last.end = at + n
-        this.length += n
-        from += n
-      }
+    for (let at = start + this.fill(bytes, start, end); at < end; ) {
+      const n = Math.min(end - at, MAX_BLOCK)
+      const last = this.count === 0 ? null : this.chunks[this.chunks.length - 1]
+      // Behind another's bytes it begins small: or a peer that has every second byte kept elsewhere would make each byte cost a whole block.
+      const most = last !== null && last.bytes === this.spare ? Math.min(this.length, MAX_BLOCK) : 0
+      const room = this.length === 0 ? n : Math.max(n, COPY_BLOCK, most)
+      const block = room >= WORTH_A_BLOCK ? this.take() : null
+      const into: Bytes = block === null ? new Uint8Array(room) : block.bytes
+      into.set(n === bytes.length ? bytes : bytes.subarray(at, at + n))
+      this.push(into, 0, n, block)
+      this.spare = into
+      at += n
     }
-    if (from === end) return
-    const n = end - from
-    // Behind another's bytes it begins small: or a peer that has every second byte kept elsewhere would make each byte cost a whole block.
-    const most = last !== null && last.bytes === this.spare ? Math.min(this.length, MAX_BLOCK) : 0
-    const block: Bytes = new Uint8Array(this.length === 0 ? n : Math.max(n, COPY_BLOCK, most))
-    block.set(bytes.subarray(from, end))
-    this.push(block, 0, n, null)
-    this.spare = block
+  }
+
+  /** Copies what goes into the room left in the last copy; answers how many bytes. */
+  private fill(bytes: Bytes, start: number, end: number): number {
+    const { spare } = this
+    if (spare === null || this.count === 0) return 0
+    const last = this.chunks[this.chunks.length - 1]
+    if (last.bytes !== spare) return 0
+    const n = Math.min(end - start, spare.length - last.end)
+    if (n === 0) return 0
+    spare.set(n === bytes.length ? bytes : bytes.subarray(start, start + n), last.end)
+    last.end += n
+    this.length += n
+    return n
   }
 
   /** Takes the first chunk out into `out`; its owner's reference passes to the caller. False if the queue is empty. */

@@ -2,6 +2,7 @@
 // The order within a turn is what makes a busy or sleeping process look like one, and not like a lossy network.
 
 import type { Device } from '../device.js'
+import { shrinkBlocks } from '../memory/block-pool.js'
 import { BLOCKED, DOWN, FAILED, OK, PacketBatch } from '../memory/packet-batch.js'
 import type { Millis } from '../memory/slab.js'
 import type { Stack, StackEvents } from '../stack.js'
@@ -294,7 +295,9 @@ export class Driver {
     this.timerAt = Infinity
     const before = this.stack.stats.rowsIn
     this.turn(true) // reads first: what the deadline waits for may have arrived
-    if (this.stack.stats.rowsIn === before) this.stack.slabs.shrink()
+    if (this.stack.stats.rowsIn !== before) return
+    this.stack.slabs.shrink()
+    shrinkBlocks()
   }
 }
 

@@ -4,7 +4,6 @@
 import { Buffer } from 'node:buffer'
 import type { Writable } from 'node:stream'
 import { ByteRange } from '../memory/byte-queue.js'
-import type { Owner } from '../memory/slab.js'
 import type { RejectReason, TcpConnection } from '../tcp/connection.js'
 import { CONNECTED, ENDED, GONE_EVENT, READABLE, WRITABLE } from '../tcp/states.js'
 import { formatAddress } from '../wire/address.js'
@@ -17,10 +16,7 @@ import { type Destination, type Endpoint, NetSurface } from './net-surface.js'
 import { checkPeek, firstBytes, Peeks } from './peek.js'
 
 const HIGH_WATER_MARK = 64 * 1024
-const WORTH_A_BUFFER = 4096
 const KEEP_ALIVE = 60_000 // ms. Under the idle times of most NATs and firewalls.
-/** The owner of a copy: nobody waits for it. */
-const COPIED: Owner = { retain: () => {}, release: () => {} }
 /** One for all: it is valid until the next read. */
 const range = new ByteRange()
 let nextId = 1
@@ -328,12 +324,9 @@ export class TunSocket extends NetSurface {
     else this.waitingWrite = callback
   }
 
-  /** Copies, for the writer may use its buffer again: large chunks each into one of its own, unzeroed, small ones together. */
-  private send(chunk: Buffer): boolean {
-    if (chunk.length < WORTH_A_BUFFER) return this.tcp.send(chunk as Uint8Array<ArrayBuffer>, 0, chunk.length, null)
-    const copy = Buffer.allocUnsafeSlow(chunk.length)
-    copy.set(chunk)
-    return this.tcp.send(copy, 0, copy.length, COPIED)
+  /** Copies: the writer may use its buffer again. */
+  private send(bytes: Buffer): boolean {
+    return this.tcp.send(bytes as Uint8Array<ArrayBuffer>, 0, bytes.length, null)
   }
 
   override _writev(chunks: { chunk: Buffer }[], callback: (error?: Error | null) => void): void {

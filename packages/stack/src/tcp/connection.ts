@@ -1,6 +1,7 @@
 // Owns: the transmission control block and the verbs of the application (accept, reject, send, read, end, close, reset).
 // Names are RFC 9293 §3.3.1's. What arrives is arrives.ts, what may leave sender.ts, what was received receiver.ts.
 
+import { takeBlock } from '../memory/block-pool.js'
 import { ByteQueue, type ByteRange } from '../memory/byte-queue.js'
 import type { Wakeable } from '../memory/deadline-heap.js'
 import type { Bytes, Millis, Owner } from '../memory/slab.js'
@@ -68,7 +69,7 @@ export class TcpConnection implements Wakeable {
   sackOk = false
 
   /** Unacknowledged and unsent bytes. Its head is at SND.UNA. */
-  readonly sndQueue = new ByteQueue()
+  readonly sndQueue = new ByteQueue(takeBlock)
   /** `send` has answered false: the application waits for WRITABLE. */
   full = false
   /** The application has ended its side: a FIN follows the queue. */
