@@ -1,4 +1,4 @@
-import { spawnSync } from 'node:child_process'
+import { type ChildProcess, spawnSync } from 'node:child_process'
 import { closeSync, constants, mkdtempSync, openSync, readFileSync, readSync, rmSync } from 'node:fs'
 import { Socket } from 'node:net'
 import { tmpdir } from 'node:os'
@@ -82,7 +82,7 @@ describe.skipIf(process.platform !== 'linux')('a sink', () => {
     const read: Buffer[] = []
     const socket = new Socket({ fd: reader, readable: true }).on('data', part => read.push(part))
     await ended
-    await sleep(50)
+    while (read.reduce((sum, part) => sum + part.length, 0) < 32 * (64 << 10)) await sleep(1)
     expect(Buffer.concat(read).equals(Buffer.concat(given))).toBe(true)
     socket.pause()
 
@@ -149,7 +149,10 @@ describe.skipIf(process.platform !== 'linux')('a sink', () => {
         const failures: unknown[] = []
         const sink = new Sink(writer, error => failures.push(error.code), open)
         if (open === refused) sink.write(Buffer.from('x'))
-        for (let i = 0; i < 400 && failures.length === 0; i++) await sleep(5)
+        // The first write that fails tells: `cat` has to be gone before the next.
+        const inside = sink as unknown as { helper?: ChildProcess }
+        const isGone = () => inside.helper !== undefined && (inside.helper.exitCode ?? inside.helper.signalCode) !== null
+        while (failures.length === 0 && !isGone()) await sleep(5)
         expect(sink.write(Buffer.from('y'))).toBe(true)
         await sink.end(5000)
         expect(failures).toEqual(['EPIPE'])

@@ -8,6 +8,7 @@ import { setTimeout as sleep } from 'node:timers/promises'
 import { afterEach, describe, expect, test, vi } from 'vitest'
 import { type DialedSocket, dial } from './dialed-socket.js'
 import { hasTcpHandles } from './tcp-handle.js'
+import { until } from './until.test-kit.js'
 
 const servers: Server[] = []
 afterEach(() => {
@@ -94,7 +95,7 @@ const scenarios: [name: string, server: (socket: Socket) => void, client: (socke
     'a timeout is told once without traffic',
     s => void s.resume(),
     s => {
-      s.setTimeout(30, () => s.destroy())
+      s.once('connect', () => s.setTimeout(30, () => s.destroy()))
       s.resume()
     },
   ],
@@ -102,7 +103,7 @@ const scenarios: [name: string, server: (socket: Socket) => void, client: (socke
     'bytes nobody wants stay unread, and destroy is no error',
     s => void s.write('unwanted'),
     s => {
-      s.once('connect', () => setTimeout(() => s.destroy(), 30))
+      void until(() => s.bytesRead > 0).then(() => s.destroy())
     },
   ],
 ]
@@ -177,11 +178,12 @@ describe.skipIf(!hasTcpHandles())('bytes', () => {
     const more = socket.write(data, () => {
       told = true
     })
+    const drained = once(socket, 'drain')
     expect([more, told]).toEqual([false, false])
     await once(socket, 'connect')
     await sleep(5)
     expect(socket.bytesWritten).toBe(data.length) // also while the kernel has a part of them
-    await once(socket, 'drain')
+    await drained
     expect([told, socket.bytesWritten]).toEqual([true, data.length])
     socket.destroy()
   })
@@ -259,7 +261,7 @@ describe.skipIf(!hasTcpHandles())('the thread’s sockets', () => {
       })
     })
     first.resume()
-    await sleep(50)
+    await until(() => error !== undefined)
     expect(error?.code).toBe('ECONNREFUSED')
     first.destroy()
   })

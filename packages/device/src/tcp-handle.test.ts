@@ -4,9 +4,10 @@ import { spawn, spawnSync } from 'node:child_process'
 import { once } from 'node:events'
 import { type AddressInfo, createServer, type Socket } from 'node:net'
 import { setTimeout as sleep } from 'node:timers/promises'
-import { describe, expect, test, vi } from 'vitest'
+import { describe, expect, test } from 'vitest'
 import { dial } from './dialed-socket.js'
 import { hasTcpHandles, TcpHandle, type TcpSink } from './tcp-handle.js'
+import { until } from './until.test-kit.js'
 
 class Log implements TcpSink {
   handle!: TcpHandle
@@ -65,7 +66,8 @@ describe.runIf(hasTcpHandles())('TcpHandle', () => {
       await sleep(300) // all of it has come, and was told
       log.reads = true
       log.handle.receiveLater()
-      await vi.waitFor(() => expect(log.text).toBe('abcxdef'), { timeout: 3000 })
+      await until(() => log.text.length >= 7)
+      expect(log.text).toBe('abcxdef')
       log.handle.close()
     } finally {
       server.kill()
@@ -73,17 +75,20 @@ describe.runIf(hasTcpHandles())('TcpHandle', () => {
   })
 
   test('a reset behind a FIN that nobody has read yet is told when the end is', async () => {
+    let peer!: Socket
     const server = await serve(socket => {
-      socket.end('bye')
-      setTimeout(() => socket.resetAndDestroy(), 50)
+      peer = socket.end('bye')
     })
     const log = open(server.port, false)
-    await sleep(200)
+    const told = log.handle as unknown as { ending: boolean; isBroken: boolean }
+    await until(() => told.ending)
+    peer.resetAndDestroy()
+    await until(() => told.isBroken)
     expect(log.handle.canReceive).toBe(true)
     log.reads = true
     log.handle.receiveLater()
-    await vi.waitFor(() => expect(log.failures).toHaveLength(1), { timeout: 3000 })
-    expect([log.text, log.ends]).toEqual(['bye', 1])
+    await until(() => log.failures.length > 0)
+    expect([log.text, log.ends, log.failures.length]).toEqual(['bye', 1, 1])
     server.close()
   })
 
@@ -92,14 +97,15 @@ describe.runIf(hasTcpHandles())('TcpHandle', () => {
     const socket = dial({ address: '127.0.0.1', port: server.port, family: 4 })
     const log = new Log()
     socket.once('connect', () => {
-      const until = performance.now() + 100
-      while (performance.now() < until); // answer and FIN come with the same event
+      const end = performance.now() + 100
+      while (performance.now() < end); // answer and FIN come with the same event
     })
     socket.once('data', () => {
       log.handle = socket.detach(log) as TcpHandle
       log.handle.receiveLater()
     })
-    await vi.waitFor(() => expect(log.ends).toBe(1), { timeout: 3000 })
+    await until(() => log.ends > 0)
+    expect(log.ends).toBe(1)
     expect(socket.readableEnded).toBe(false)
     socket.destroy()
     server.close()

@@ -7,6 +7,7 @@ import { BLOCKED, CSUM_GOOD, EOF, GONE, OK, PacketBatch, Slab } from '@tun/stack
 import { afterEach, expect, it } from 'vitest'
 import { openTun, type TunOptions } from './open.js'
 import type { TunDevice } from './tun.js'
+import { until } from './until.test-kit.js'
 
 // 10.0.0.1:1 → 10.0.0.2:2, UDP, "hello" without a checksum.
 const PACKET = Buffer.from('4500002100010000401166c90a0000010a000002000100020000d0000'.padEnd(66, '0').slice(0, 66), 'hex')
@@ -65,6 +66,7 @@ it('calls onReadable while there is something to read, and onWritable once after
   })
   device.onWritable(() => writable++)
   writeSync(peer, PACKET)
+  await until(() => readable > 0)
   await sleep(20)
   expect([readable, writable, rx.count]).toEqual([1, 0, 1])
 
@@ -75,6 +77,7 @@ it('calls onReadable while there is something to read, and onWritable once after
   expect(writable).toBe(0)
   const buffer = Buffer.alloc(2000)
   for (let i = 0; i < done; i++) readSync(peer, buffer)
+  await until(() => writable > 0)
   await sleep(20)
   expect(writable).toBe(1)
   device.write(tx)
@@ -91,6 +94,7 @@ it('reports EOF once and stays quiet', async () => {
   })
   closeSync(peer)
   peers = []
+  await until(() => statuses.length > 0)
   await sleep(30)
   expect(statuses).toEqual([EOF])
 })
@@ -104,7 +108,7 @@ it('answers GONE after close, which may come twice and within a callback', async
     device.close()
   })
   writeSync(peer, PACKET)
-  await sleep(20)
+  await until(() => calls > 0)
   const rx = receiving()
   expect([calls, device.read(rx), rx.status, device.isUp]).toEqual([1, 0, GONE, false])
   const tx = sending(1)

@@ -7,6 +7,7 @@ import { UdpBatchSocket } from './udp-batch-socket.js'
 import { UdpDgramSocket } from './udp-dgram-socket.js'
 import { UdpPeer } from './udp-peer.js'
 import type { UdpHandlers, UdpSocket, UdpSocketOptions } from './udp-socket.js'
+import { until } from './until.test-kit.js'
 
 const LOOPBACK = { 4: '127.0.0.1', 6: '::1' } as const
 const opened: UdpSocket[] = []
@@ -180,6 +181,7 @@ describe.each(implementations)('%s', (_, Implementation) => {
     const closing = open({ family: 4, localAddress: '127.0.0.1' }, { datagram })
     const to = peerOf(closing.socket)
     for (let i = 0; i < 20; i++) b.socket.send(Buffer.from('x'), to)
+    await until(() => heard > 0)
     await sleep(50)
     closing.socket.close()
     expect(heard).toBe(1)

@@ -16,6 +16,7 @@ import { join } from 'node:path'
 import { expect, onTestFinished, test, vi } from 'vitest'
 import { FakeIpPool } from './fake-ip.js'
 import { openFakeIpFile } from './fake-ip-file.js'
+import { until } from './resolver.test-kit.js'
 
 function directory(): string {
   const path = mkdtempSync(join(tmpdir(), 'fake-ip-'))
@@ -42,10 +43,13 @@ test('after a restart a name has its address, an address its name, and new names
   expect(open(path).nameOf(given[0][0] ?? '')).toBe(undefined)
 })
 
-test('what was assigned less than a second ago is in the file', async () => {
+test('what was assigned less than a second ago is in the file', () => {
+  vi.useFakeTimers({ toFake: ['setTimeout', 'clearTimeout'] })
+  onTestFinished(() => void vi.useRealTimers())
   const path = join(directory(), 'fake-ip')
   open(path).lookup('a', 4)
-  await vi.waitFor(() => expect(readFileSync(path, 'utf8')).toContain('10.0.0.2 a '), 1000)
+  vi.advanceTimersByTime(999)
+  expect(readFileSync(path, 'utf8')).toContain('10.0.0.2 a ')
 })
 
 test('cut anywhere or damaged, the file gives every line that is whole, and takes new ones', () => {
@@ -77,7 +81,7 @@ test('when most lines are outdated the file is written anew, and nothing is lost
     pool.lookup(`host-${i}`, 4)
     if (i % 5000 === 0) await new Promise(setImmediate)
   }
-  await vi.waitFor(() => expect(statSync(path).size).toBeLessThan(400_000), 5000)
+  await until(() => statSync(path).size < 400_000)
   for (let i = 0; i < 4; i++) pool.lookup(`late-${i}`, 4)
   const named = [2, 3, 4, 5, 6].map(last => pool.nameOf(`10.0.0.${last}`))
   pool.close()
@@ -95,7 +99,7 @@ test('what is assigned while the file is written anew is in the new one', async 
     if (i === 7000) pool.pin(pool.lookup('kept', 4) ?? '') // the third batch has begun it, and it goes on after this turn only
   }
   const kept = pool.lookup('kept', 4)
-  await vi.waitFor(() => expect(statSync(path).ino).not.toBe(ino), 5000)
+  await until(() => statSync(path).ino !== ino)
   pool.close()
   expect(open(path, '10.0.0.1/29').nameOf(kept ?? '')).toBe('kept')
 })

@@ -1,11 +1,11 @@
 // How a nameserver is written, and what stands behind its #: the way it is asked by, and parameters.
 
 import { connect } from 'node:net'
-import { describe, expect, test, vi } from 'vitest'
+import { describe, expect, test } from 'vitest'
 import { decodeMessage, encodeReply } from './codec.js'
 import { readQuery } from './message.js'
 import { createResolver } from './resolver.js'
-import { answerTo, QUERY, resolver, tcpServer, udpServer } from './resolver.test-kit.js'
+import { answerTo, PATIENT, QUERY, resolver, steadyTime, tcpServer, udpServer, until } from './resolver.test-kit.js'
 import type { UpstreamDatagrams } from './upstream/exchange.js'
 
 test.each([
@@ -73,6 +73,7 @@ describe('behind a nameserver’s #', () => {
     const { state, open } = line()
     const vias: unknown[] = []
     const made = resolver(['192.0.2.53#s5'], {
+      ...PATIENT,
       connect: {
         datagrams: to => {
           vias.push(to.via, to.address)
@@ -81,7 +82,7 @@ describe('behind a nameserver’s #', () => {
       },
     })
     const asked = ['a.test', 'b.test', 'c.test'].map(name => made.addresses(name, [4]))
-    await vi.waitFor(() => expect(state.sent).toHaveLength(3))
+    await until(() => state.sent.length === 3)
     expect(new Set(state.sent.map(query => readQuery(query).id)).size).toBe(3)
     state.answer(Uint8Array.of(1))
     for (const query of [...state.sent].reverse()) {
@@ -96,17 +97,17 @@ describe('behind a nameserver’s #', () => {
     expect(await Promise.all(asked)).toEqual([['203.0.113.1'], ['203.0.113.2'], ['203.0.113.3']])
     expect([state.opened, vias, made.stats.mismatched]).toEqual([1, ['s5', '192.0.2.53'], 4])
     made.close()
-    await vi.waitFor(() => expect(state.closed).toBe(true))
+    await until(() => state.closed)
   })
 
   test('a proxy: an association that ends is made anew, a cut answer is asked for over the proxy’s TCP', async () => {
     const { state, open } = line()
     const tcp = await tcpServer(0, query => answerTo(query, '203.0.113.9'))
-    const made = resolver(['192.0.2.53#s5'], { connect: { datagrams: open, tcp: () => connect(tcp, '127.0.0.1') } })
+    const made = resolver(['192.0.2.53#s5'], { ...PATIENT, connect: { datagrams: open, tcp: () => connect(tcp, '127.0.0.1') } })
     const first = made.resolve(QUERY)
-    await vi.waitFor(() => expect(state.sent).toHaveLength(1))
+    await until(() => state.sent.length === 1)
     state.end(new Error('the proxy has gone'))
-    await vi.waitFor(() => expect(state.sent).toHaveLength(2))
+    await until(() => state.sent.length === 2)
     expect(state.opened).toBe(2)
     const cut = encodeReply(state.sent[1]) as Uint8Array
     cut[2] |= 2
@@ -115,16 +116,17 @@ describe('behind a nameserver’s #', () => {
   })
 
   test('a proxy: another network, or silence, has the next query ask by a new association', async () => {
+    steadyTime()
     const { state, open } = line()
     const made = resolver(['192.0.2.53#s5'], { attemptMs: 400, connect: { datagrams: open } })
     const answer = async (count: number) => {
-      await vi.waitFor(() => expect(state.sent).toHaveLength(count))
+      await until(() => state.sent.length === count)
       state.answer(answerTo(state.sent[count - 1], '203.0.113.9'))
     }
     const [first] = await Promise.all([made.resolve(QUERY), answer(1)])
     expect(decodeMessage(first)?.answers[0].data).toBe('203.0.113.9')
     made.networkChanged()
-    await vi.waitFor(() => expect(state.closed).toBe(true))
+    await until(() => state.closed)
     await Promise.all([made.resolve(QUERY), answer(2)])
     expect(state.opened).toBe(2)
     made.flush()
@@ -135,7 +137,7 @@ describe('behind a nameserver’s #', () => {
 
   test('nothing but a socket of our own leads there: that is used; a way that is refused fails the query', async () => {
     const port = await udpServer((query, from, socket) => socket.send(answerTo(query, '203.0.113.5'), from.port, from.address))
-    const made = resolver([`127.0.0.1:${port}#DIRECT`], { connect: { datagrams: () => undefined, tcp: () => undefined } })
+    const made = resolver([`127.0.0.1:${port}#DIRECT`], { ...PATIENT, connect: { datagrams: () => undefined, tcp: () => undefined } })
     expect(decodeMessage(await made.resolve(QUERY))?.answers[0].data).toBe('203.0.113.5')
     const refuse = () => Promise.reject(new Error('no'))
     const none = resolver([`127.0.0.1:${port}#REJECT`], { rounds: 1, connect: { datagrams: refuse } })
@@ -152,6 +154,7 @@ describe('behind a nameserver’s #', () => {
       )
     })
     const made = resolver([`udp://dns.test:${port}`, `127.0.0.1:${port}#own`], {
+      ...PATIENT,
       via: 'RULES',
       bootstrap: [`127.0.0.1:${port}`],
       connect: {
@@ -172,7 +175,7 @@ describe('behind a nameserver’s #', () => {
       seen.push(query.subarray(readQuery(query).end).toString('hex'))
       socket.send(answerTo(query, '203.0.113.5'), from.port, from.address)
     })
-    const made = resolver([`127.0.0.1:${port}#disable-ipv6=true&ecs=192.0.2.255/20`])
+    const made = resolver([`127.0.0.1:${port}#disable-ipv6=true&ecs=192.0.2.255/20`], PATIENT)
     expect(await made.addresses('real.test', [4, 6])).toEqual(['203.0.113.5'])
     expect(seen).toEqual(['0000290' + '4d00000000' + '0000b' + '00080007' + '00011400' + 'c00000'])
   })

@@ -4,7 +4,7 @@ import { createSocket, type RemoteInfo, type Socket } from 'node:dgram'
 import { once } from 'node:events'
 import { createServer, type Server } from 'node:net'
 import { encode } from 'dns-packet'
-import { afterEach } from 'vitest'
+import { afterEach, onTestFinished, vi } from 'vitest'
 import { decodeMessage } from './codec.js'
 import { frame, TcpFramer } from './frames.js'
 import { createResolver, type ResolverOptions } from './resolver.js'
@@ -26,10 +26,10 @@ export const answerTo = (query: Uint8Array, data: string, flags = 0x180): Buffer
   })
 
 /** A nameserver on loopback; what it does with a datagram is the test's. */
-export async function udpServer(onQuery: (query: Buffer, from: RemoteInfo, socket: Socket) => void): Promise<number> {
+export async function udpServer(onQuery: (query: Buffer, from: RemoteInfo, socket: Socket) => void, port = 0): Promise<number> {
   const socket = createSocket('udp4')
   socket.on('message', (query, from) => onQuery(query, from, socket))
-  socket.bind(0, '127.0.0.1')
+  socket.bind(port, '127.0.0.1')
   await once(socket, 'listening')
   opened.push(() => socket.close())
   return socket.address().port
@@ -64,6 +64,22 @@ export function resolver(nameservers: string[], options: Partial<ResolverOptions
 }
 
 /** For tests in which every server answers: a busy machine must not look like a silent one. */
-export const PATIENT = { timeoutMs: 15_000, attemptMs: 10_000, raceMs: 10_000 }
+export const PATIENT = { timeoutMs: 60_000, attemptMs: 60_000, raceMs: 60_000 }
+
+/**
+ * For tests in which a server is silent. Until the test ends, time goes on by 5 ms at most between two looks at the sockets, however long
+ * this process stands still: only who says nothing is late.
+ */
+export function steadyTime(): void {
+  vi.useFakeTimers({ shouldAdvanceTime: true, advanceTimeDelta: 5, toFake: ['setTimeout', 'clearTimeout', 'performance'] })
+  onTestFinished(() => void vi.useRealTimers())
+}
+
+const later = setTimeout
+
+/** Resolves when `condition` holds; how long that may take is the test's timeout. In real time, also where that of a test is not. */
+export async function until(condition: () => boolean): Promise<void> {
+  while (!condition()) await new Promise(resolve => later(resolve, 1))
+}
 
 export const first = (answer: Uint8Array): unknown => decodeMessage(answer)?.answers[0]?.data

@@ -10,10 +10,11 @@ import { DomainSet } from './domain-set.js'
 import { FakeIpPool } from './fake-ip.js'
 import { frame, TcpFramer } from './frames.js'
 import { createResolver } from './resolver.js'
+import { PATIENT } from './resolver.test-kit.js'
 import { DnsServer } from './server.js'
 
 const close: (() => void)[] = []
-const cares = new CaresResolver({ timeout: 2000, tries: 1 })
+const cares = new CaresResolver({ timeout: 20_000, tries: 1 })
 
 /** Serves UDP and TCP on one free port of loopback. */
 async function serve(server: DnsServer): Promise<number> {
@@ -30,7 +31,11 @@ async function serve(server: DnsServer): Promise<number> {
   await once(tcp, 'listening')
   const { port } = tcp.address() as { port: number }
   const udp = createSocket('udp4').bind(port, '127.0.0.1')
-  await once(udp, 'listening')
+  const [taken] = await Promise.race([once(udp, 'listening'), once(udp, 'error')])
+  if (taken !== undefined) {
+    tcp.close()
+    return serve(server)
+  }
   udp.on('message', async (query, from) => {
     const answer = await server.answer(query, { transport: 'udp' })
     if (answer) udp.send(answer, from.port, from.address)
@@ -54,7 +59,7 @@ beforeAll(async () => {
         ],
       }),
   })
-  const upstream = createResolver({ nameservers: [`127.0.0.1:${await serve(real)}`] })
+  const upstream = createResolver({ ...PATIENT, nameservers: [`127.0.0.1:${await serve(real)}`] })
   const fakeIp = new FakeIpPool({ range6: 'fc00::/18' })
   const server = new DnsServer({ fakeIp, filter: new DomainSet(['+.real.test']), resolve: upstream.resolve })
   cares.setServers([`127.0.0.1:${await serve(server)}`])

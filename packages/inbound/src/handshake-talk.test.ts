@@ -1,6 +1,5 @@
 import { once } from 'node:events'
 import { type AddressInfo, createServer } from 'node:net'
-import { setTimeout as sleep } from 'node:timers/promises'
 import { dial, hasTcpHandles } from '@tun/device'
 import { describe, expect, test } from 'vitest'
 import { type Talker, talk } from './handshake-talk.js'
@@ -24,7 +23,7 @@ describe.runIf(hasTcpHandles())('a connection that is over before the handshake 
     await once(server, 'listening')
     const socket = dial({ address: '127.0.0.1', port: (server.address() as AddressInfo).port, family: 4 })
     await once(socket, 'connect')
-    await sleep(50)
+    if (!destroyed) await once(socket.resume(), 'end')
     if (destroyed) await once(socket.destroy(), 'close')
     const talker = new Waiting()
     const talking = talk(socket, talker)

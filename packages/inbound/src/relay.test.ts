@@ -5,7 +5,7 @@ import type { TunSocket } from '@tun/stack'
 import { afterEach, describe, expect, test } from 'vitest'
 import { direct } from './direct.js'
 import { type RelayOptions, type RelayResult, relay, type Upstream } from './relay.js'
-import { bytes, closed, readAll, until, type World, world } from './world.test-kit.js'
+import { bytes, closed, readAll, steadyTime, until, type World, world } from './world.test-kit.js'
 
 const opened: { close(): void }[] = []
 afterEach(() => {
@@ -269,6 +269,7 @@ describe('ends', () => {
   })
 
   test('half-closed and busy is not idle, also where only queues drain', async () => {
+    steadyTime()
     await using w = await world({ kernel: { rcvBuf: 65_536 } })
     const data = bytes(700_000)
     const server = await serve(socket => socket.end(data).resume())
@@ -289,16 +290,19 @@ describe('ends', () => {
   test('a reset by the application resets the upstream', async () => {
     await using w = await world()
     let code = ''
+    let received = 0
     const server = await serve(socket => {
-      socket.resume().on('error', error => {
+      socket.on('data', chunk => {
+        received += chunk.length
+      })
+      socket.on('error', error => {
         code = (error as NodeJS.ErrnoException).code as string
       })
     })
     const results = relaying(w, () => dial(server.port))
     const app = await w.open('192.0.2.1', 80)
     app.write('x')
-    await until(() => w.inbound.stats().bytesIn > 0 && app.bytesWritten === 1)
-    await new Promise(resolve => setTimeout(resolve, 20))
+    await until(() => received === 1)
     app.resetAndDestroy()
     await until(() => code !== '' && results.length === 1)
     expect(code).toBe('ECONNRESET')

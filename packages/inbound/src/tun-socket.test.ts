@@ -5,7 +5,7 @@ import { once } from 'node:events'
 import { Duplex } from 'node:stream'
 import type { TunSocket } from '@tun/stack'
 import { describe, expect, test } from 'vitest'
-import { bytes, closed, connection, established, readAll, uncaught, until, type World, world } from './world.test-kit.js'
+import { bytes, closed, connection, established, readAll, steadyTime, uncaught, until, type World, world } from './world.test-kit.js'
 
 /** What an application's connect() to port 80 comes to when the inbound's listener does `decide`. */
 async function outcome(w: World, decide: (socket: TunSocket) => unknown, address = '192.0.2.1'): Promise<string> {
@@ -83,11 +83,12 @@ describe('pending', () => {
 
   test("destroy(ETIMEDOUT) and reject('drop') are silence", async () => {
     await using w = await world()
-    for (const act of [(s: TunSocket) => s.destroy(coded('ETIMEDOUT')), (s: TunSocket) => s.reject('drop')]) {
+    const acts = [(s: TunSocket) => s.destroy(coded('ETIMEDOUT')), (s: TunSocket) => s.reject('drop')]
+    w.inbound.on('connection', socket => acts[socket.destination.port - 80](socket))
+    for (const i of acts.keys()) {
       const sent = w.nic.counters.rowsWritten
-      w.inbound.once('connection', act)
-      const app = w.connect('192.0.2.1', 80)
-      await until(() => w.inbound.stats().tcpRejected > 0 && w.inbound.stats().pending === 0)
+      const app = w.connect('192.0.2.1', 80 + i)
+      await until(() => w.inbound.stats().tcpRejected > i && w.inbound.stats().pending === 0)
       await new Promise(resolve => setTimeout(resolve, 10))
       expect([w.nic.counters.rowsWritten, app.connecting]).toEqual([sent, true])
     }
@@ -460,6 +461,7 @@ describe('peek', () => {
     await using w = await world()
     const slow = await established(w)
     slow.app.write('abc')
+    expect(String(await slow.socket.peek(1))).toBe('abc') // it has come
     expect(String(await slow.socket.peek(10, { timeout: 30 }))).toBe('abc')
     const ended = await established(w)
     ended.app.end('abc')
@@ -512,10 +514,11 @@ describe('net.Socket’s surface', () => {
   })
 
   test('timeout: after so long without traffic, again only after more traffic, never after destroy', async () => {
+    steadyTime()
     await using w = await world()
     const { app, socket } = await established(w)
     let timeouts = 0
-    socket.resume().setTimeout(250, () => timeouts++) // far more than a busy machine stands still
+    socket.resume().setTimeout(250, () => timeouts++)
     socket.on('timeout', () => timeouts++)
     const ping = setInterval(() => app.write('.'), 10)
     await new Promise(resolve => setTimeout(resolve, 600))
@@ -534,6 +537,7 @@ describe('net.Socket’s surface', () => {
   })
 
   test('a reader that is slow, but reads, does not time out', async () => {
+    steadyTime()
     await using w = await world({ nic: { offload: false }, kernel: { rcvBuf: 32_768 } })
     const { app, socket } = await established(w)
     let timeouts = 0

@@ -20,6 +20,7 @@ import {
   TunSocket,
 } from '@tun/stack'
 import { connectDevices, MemoryDevice, type MemoryDeviceOptions } from '@tun/stack/testing'
+import { onTestFinished, vi } from 'vitest'
 import { createTunInbound } from './create-tun-inbound.js'
 import type { TunInboundOptions } from './options.js'
 import type { TunInbound } from './tun-inbound.js'
@@ -222,13 +223,37 @@ export async function established(w: World, port = 80): Promise<{ app: TunSocket
   return { app, socket }
 }
 
-/** Resolves when `condition` holds; looks every few milliseconds, for at most `limit` ms. */
-export async function until(condition: () => boolean, limit = 5000): Promise<void> {
-  const end = performance.now() + limit
+const [later, now] = [setTimeout, performance.now.bind(performance)]
+/** Below the test's own time-out: this one says for what it waits. */
+const PATIENCE = 50_000
+
+/** Resolves when `condition` holds; looks every few milliseconds. In real time, also where that of a test is not. */
+export async function until(condition: () => boolean): Promise<void> {
+  const end = now() + PATIENCE
   while (!condition()) {
-    if (performance.now() > end) throw new Error(`still not: ${condition}`)
-    await new Promise(resolve => setTimeout(resolve, 2))
+    if (now() > end) throw new Error(`still not: ${condition}`)
+    await new Promise(resolve => later(resolve, 2))
   }
+}
+
+/**
+ * For tests of what must not be late, or must not be waited for. Until the test ends, timers go on by 5 ms at most between two looks at
+ * the sockets, however long this process stands still: nothing is late but what nobody sends.
+ */
+export function steadyTime(): void {
+  vi.useFakeTimers({
+    shouldAdvanceTime: true,
+    advanceTimeDelta: 5,
+    toFake: ['setTimeout', 'clearTimeout', 'setInterval', 'clearInterval', 'performance'],
+  })
+  onTestFinished(() => void vi.useRealTimers())
+}
+
+/** As `steadyTime()`, but time stands still: what happens needs no timer. Answers how to let some pass. */
+export function frozenTime(): (ms: number) => Promise<unknown> {
+  vi.useFakeTimers({ toFake: ['setTimeout', 'clearTimeout', 'setInterval', 'clearInterval', 'performance'] })
+  onTestFinished(() => void vi.useRealTimers())
+  return ms => vi.advanceTimersByTimeAsync(ms)
 }
 
 /** How a stream ended: its error's code, '' for none. */

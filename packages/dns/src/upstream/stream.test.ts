@@ -6,7 +6,7 @@ import { describe, expect, test } from 'vitest'
 import { decodeMessage, encodeReply } from '../codec.js'
 import { frame, TcpFramer } from '../frames.js'
 import { readQuery } from '../message.js'
-import { answerTo, first, opened, PATIENT, QUERY, resolver, tcpServer } from '../resolver.test-kit.js'
+import { answerTo, first, opened, PATIENT, QUERY, resolver, steadyTime, tcpServer } from '../resolver.test-kit.js'
 
 test('TCP: framed, cut anywhere; a server that hangs up is passed over', async () => {
   const hangup = await tcpServer(0, () => null)
@@ -98,6 +98,7 @@ describe('a connection that falls silent', () => {
   }
 
   test('gets no more queries: the next attempt is on another, one query at a time, and all are answered', async () => {
+    steadyTime()
     const { at, state } = await server(2)
     const made = resolver([at], { attemptMs: 400, rounds: 3 })
     const names = Array.from({ length: 20 }, (_, i) => `n${i}.test`)
@@ -110,6 +111,7 @@ describe('a connection that falls silent', () => {
   })
 
   test('and never answered: the next query does not wait for it', async () => {
+    steadyTime()
     let connections = 0
     const port = await tcpServer(
       0,
