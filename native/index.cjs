@@ -29,19 +29,22 @@ exports.sendDescriptor = (socket, fd) => load().sendDescriptor(socket, fd)
 exports.receiveDescriptor = (socket, timeoutMs = 5000) => load().receiveDescriptor(socket, timeoutMs)
 exports.sendNow = (socket, bytes) => load().sendNow(socket, bytes)
 exports.isolate = request => new (load().Isolated)(request)
-exports.openUdp = request => {
-  const { Udp } = load()
-  if (Udp) return new Udp(request)
-  throw Object.assign(new Error('ERR_TUN_UNSUPPORTED_PLATFORM: openUdp'), { code: 'ERR_TUN_UNSUPPORTED_PLATFORM', syscall: 'openUdp' })
-}
 exports.openPing = request => {
   const { Ping } = load()
   if (Ping) return new Ping(request)
   throw Object.assign(new Error('ERR_TUN_UNSUPPORTED_PLATFORM: openPing'), { code: 'ERR_TUN_UNSUPPORTED_PLATFORM', syscall: 'openPing' })
 }
-exports.hasUdp = () => {
+exports.openUdpSockets = () => {
+  const { UdpSockets } = load()
+  if (UdpSockets) return new UdpSockets()
+  throw Object.assign(new Error('ERR_TUN_UNSUPPORTED_PLATFORM: openUdpSockets'), {
+    code: 'ERR_TUN_UNSUPPORTED_PLATFORM',
+    syscall: 'openUdpSockets',
+  })
+}
+exports.hasUdpSockets = () => {
   try {
-    return load().Udp !== undefined
+    return load().UdpSockets !== undefined
   } catch {
     return false
   }

@@ -138,64 +138,67 @@ export interface Isolated {
  */
 export function isolate(request: IsolateRequest): Isolated
 
-export interface UdpRequest {
-  /** A socket is of one family: those of IPv6 are IPV6_V6ONLY. */
-  family: 4 | 6
-  /** Source address, and port. */
-  address?: string
-  port?: number
-  /** Connects there. */
-  peerAddress?: string
-  peerPort?: number
-  /** SO_BINDTODEVICE. */
-  device?: string
-  /** SO_MARK, an unsigned number of 32 bits. */
-  mark?: number
-  /** Bytes asked for with SO_RCVBUF and SO_SNDBUF. */
-  receiveBuffer?: number
-  sendBuffer?: number
-  /** UDP_GRO and UDP_SEGMENT where the kernel has them. Default true. */
-  gro?: boolean
-  gso?: boolean
+/**
+ * Sockets of the kernel of one thread, numbered by slots, behind one epoll descriptor. A slot is given to another socket once no answer of
+ * wait() names it. Answers of -1 and below are negative errnos; TypeError (ERR_TUN_BUFFER) for a detached or too small array and for what is
+ * no slot, never for what the network did.
+ */
+export interface SocketSet {
+  /** Pairs of slot and events. Answers how many; at most 256. */
+  wait(events: Int32Array): number
+  /** Undefined when closed. */
+  address(slot: number, peer?: boolean): [address: string, port: number] | undefined
+  /** Calls while there is something for wait(). Once. */
+  watch(callback: () => void): void
+  ref(): void
+  unref(): void
+  /** Closes all sockets. Idempotent; also within the callback. */
+  close(): void
 }
 
 /**
- * A UDP socket in batches. A table is 8 words – status, errno, rows refused – and 14 columns of `capacity`: start, length, segment, the
- * four words of the address, port, errno of the row, hop limit, and the four words of who wrote a report; see
- * packages/device/src/datagram-batch.ts. Throws TypeError (ERR_TUN_BUFFER) for a detached or too small array, never for what the
- * network did.
+ * UDP in batches. A table is 8 words – status, errno, rows refused – and 14 columns of `capacity`: start, length, segment, the four words of
+ * the address, port, errno of the row, hop limit, and the four words of who wrote a report; see packages/device/src/datagram-batch.ts.
+ * Events: readable 1, writable 2 (while it is watched), reports are waiting 8; level triggered.
  */
-export interface Udp {
+export interface UdpSockets extends SocketSet {
+  /**
+   * The slot. A socket is of one family: those of IPv6 are IPV6_V6ONLY. It is bound if an address or a port is given, connected if a peer
+   * is. Buffers are bytes asked for with SO_RCVBUF and SO_SNDBUF; `offload`, true unless it is false, is UDP_GRO and UDP_SEGMENT where the
+   * kernel has them. Throws NativeError: `syscall` socket, setsockopt (`detail` device, mark, buffer…), bind, connect or epoll_ctl.
+   */
+  open(
+    family: 4 | 6,
+    address?: string,
+    port?: number,
+    peerAddress?: string,
+    peerPort?: number,
+    device?: string,
+    mark?: number,
+    receiveBuffer?: number,
+    sendBuffer?: number,
+    offload?: boolean,
+  ): number
   /** Row i lies at i × stride and is cut off after `stride` bytes. Fewer rows than `capacity` (64 at most): there are no more. */
-  receive(slab: Uint8Array, stride: number, table: Int32Array, capacity: number): number
+  receive(slot: number, slab: Uint8Array, stride: number, table: Int32Array, capacity: number): number
   /** Rows [first, count), whose bytes are copied; answers how many are done, refused ones included. BLOCKED: wait for writable. */
-  send(slab: Uint8Array, table: Int32Array, capacity: number, first: number, count: number): number
+  send(slot: number, slab: Uint8Array, table: Int32Array, capacity: number, first: number, count: number): number
   /**
    * ICMP errors: a row each, with destination, errno, hops << 16 | type << 8 | code as segment, the MTU as hop limit, who said so, and,
    * at i × stride, what is quoted of the payload.
    */
-  reports(slab: Uint8Array, stride: number, table: Int32Array, capacity: number): number
-  /** Readable 1, writable 2, reports are waiting 8 (told without being asked for); level triggered; 0 stops. */
-  watch(events: 0): void
-  watch(events: number, callback: (events: number) => void): void
-  /** Undefined when closed. */
-  address(): [address: string, port: number] | undefined
-  ref(): void
-  unref(): void
-  /** Idempotent; also within the callback. */
-  close(): void
+  reports(slot: number, slab: Uint8Array, stride: number, table: Int32Array, capacity: number): number
+  /** To be told while something may be sent; to be ended when it is. */
+  watchWritable(slot: number, on: boolean): number
+  closeSocket(slot: number): number
 }
 
-/** Throws NativeError: `syscall` socket, setsockopt (`detail` device, mark, buffer…), bind or connect. */
-export function openUdp(request: UdpRequest): Udp
-/** There is an addon and it has sockets: Linux. */
-export function hasUdp(): boolean
+export function openUdpSockets(): UdpSockets
+/** There is an addon and it has them: Linux. */
+export function hasUdpSockets(): boolean
 
-/**
- * The kernel's TCP sockets of one thread, numbered by slots, behind one epoll descriptor. Answers of -1 and below are negative errnos;
- * TypeError (ERR_TUN_BUFFER) for a detached or too small array and for what is no slot, never for what the network did.
- */
-export interface TcpSockets {
+/** Events: readable 1, writable 2, failed 4, the peer has ended or reset 8 (both with the others); edge triggered. */
+export interface TcpSockets extends SocketSet {
   /**
    * Begins to connect; the slot. TCP_NODELAY is set. Throws NativeError: `syscall` socket, bind, epoll_ctl or connect (`detail` device,
    * mark, setsockopt or connect).
@@ -208,23 +211,11 @@ export interface TcpSockets {
   /** Bytes received; 0: the peer has ended; -EAGAIN: wait for READABLE, which is told once (edge triggered). */
   receive(slot: number, bytes: Uint8Array, start: number, end: number): number
   shutdown(slot: number): number
-  /** With `reset` a RST is sent, and nothing that is queued. The slot is given to another socket behind the next wait() at the earliest. */
+  /** With `reset` a RST is sent, and nothing that is queued. */
   closeSocket(slot: number, reset: boolean): number
-  /**
-   * Pairs of slot and events: readable 1, writable 2, failed 4, the peer has ended or reset 8 (both with the others). Answers how many;
-   * at most 256.
-   */
-  wait(events: Int32Array): number
   /** SO_KEEPALIVE after so many seconds; 0: off. */
   keepAlive(slot: number, seconds: number): number
   noDelay(slot: number, on: boolean): number
-  address(slot: number, peer: boolean): [address: string, port: number] | undefined
-  /** Calls while there is something for wait(). Once. */
-  watch(callback: () => void): void
-  ref(): void
-  unref(): void
-  /** Closes all sockets. */
-  close(): void
 }
 
 export function openTcpSockets(): TcpSockets
@@ -276,7 +267,7 @@ export interface Ping {
   receive(bytes: Uint8Array, result: Int32Array): boolean
   /** The next ICMP error about a ping, what it quotes of its payload at the front of `bytes`. */
   report(bytes: Uint8Array, result: Int32Array): boolean
-  /** As Udp has it. */
+  /** As Tun has it; reports are waiting 8, told without being asked for. */
   watch(events: 0): void
   watch(events: number, callback: (events: number) => void): void
   ref(): void

@@ -29,6 +29,12 @@ void put(uint8_t* at, uint16_t value) {
   at[1] = static_cast<uint8_t>(value);
 }
 
+/** EPOLLPRI beside EPOLLERR: libuv takes the latter alone for a broken descriptor, and not for what is waiting in the error queue. */
+bool tellReports(int fd, Failure& failure) {
+  const int on = 1;
+  return setsockopt(fd, SOL_SOCKET, SO_SELECT_ERR_QUEUE, &on, sizeof on) == 0 || fail(failure, "setsockopt", "recverr");
+}
+
 /** Of everything that comes by ICMP, a raw socket wants answers only. */
 bool filterReplies(int fd, bool v6) {
   if (v6) {
@@ -56,7 +62,8 @@ std::unique_ptr<Ping> Ping::open(const PingRequest& request, Failure& failure) {
   }
   if (ping->fd < 0) return fail(failure, "socket", "ping"), nullptr;
   const int fd = ping->fd;
-  if (!wantReports(fd, v6, failure) || !routeBy(fd, request.device, request.mark, failure)) return nullptr;
+  if (!wantReports(fd, v6, failure) || !tellReports(fd, failure)) return nullptr;
+  if (!routeBy(fd, request.device, request.mark, failure)) return nullptr;
   if (!wantHops(fd, v6)) return fail(failure, "setsockopt", "ttl"), nullptr;
   if (ping->raw) {
     if (!filterReplies(fd, v6)) return fail(failure, "setsockopt", "filter"), nullptr;

@@ -83,17 +83,11 @@ inline bool addressOf(bool v6, const int32_t words[4], uint16_t port, Address& t
   return true;
 }
 
-/**
- * ICMP errors in the error queue, of unconnected sockets as well, with the destination they are about; and EPOLLPRI beside EPOLLERR, so
- * that libuv does not take what is waiting there for a broken descriptor.
- */
+/** ICMP errors in the error queue, of unconnected sockets as well, with the destination they are about. */
 inline bool wantReports(int fd, bool v6, Failure& failure) {
   const int on = 1;
-  if (setsockopt(fd, v6 ? IPPROTO_IPV6 : IPPROTO_IP, v6 ? IPV6_RECVERR : IP_RECVERR, &on, sizeof on) == 0 &&
-      setsockopt(fd, SOL_SOCKET, SO_SELECT_ERR_QUEUE, &on, sizeof on) == 0) {
-    return true;
-  }
-  return fail(failure, "setsockopt", "recverr");
+  return setsockopt(fd, v6 ? IPPROTO_IPV6 : IPPROTO_IP, v6 ? IPV6_RECVERR : IP_RECVERR, &on, sizeof on) == 0 ||
+         fail(failure, "setsockopt", "recverr");
 }
 
 /** By this NIC only, unless empty, and with this mark, unless negative. */

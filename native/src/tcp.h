@@ -1,5 +1,5 @@
-// Owns: the kernel's TCP sockets for outbound connections, many behind one epoll descriptor: one wake-up of the event loop tells of all
-// that are ready. Edge triggered: who has not read until EAGAIN remembers that there is more. Read epoll(7), tcp(7).
+// Owns: the kernel's TCP sockets for outbound connections, many behind one epoll descriptor. Edge triggered: who has not read until EAGAIN
+// remembers that there is more. Read epoll(7), tcp(7).
 
 #pragma once
 
@@ -7,9 +7,8 @@
 #include <cstdint>
 #include <memory>
 #include <string>
-#include <vector>
 
-#include "tun.h"
+#include "socket_set.h"
 
 namespace tun {
 
@@ -26,15 +25,13 @@ struct TcpRequest {
   int64_t mark = -1;
 };
 
-/** Answers of its methods are results of 0 and more, or a negative errno. A slot is a socket's number, -EBADF what any other one gets. */
-class TcpSockets {
+/** Answers of its methods are results of 0 and more, or a negative errno. */
+class TcpSockets : public SocketSet {
  public:
-  static constexpr int EVENT_WORDS = 2;
   /** ENDING: a short read is not the last. A FIN or a RST is behind it, or urgent data, before which recv(2) stops. */
   enum Event : int32_t { READABLE = 1, WRITABLE = 2, FAILED_EVENT = 4, ENDING = 8 };
 
   static std::unique_ptr<TcpSockets> create(Failure& failure);
-  ~TcpSockets() { close(); }
 
   /** Begins to connect, and answers the slot, or -1: of what is set before it connects, `failure.detail` says what failed. */
   int open(const TcpRequest& request, Failure& failure);
@@ -48,23 +45,11 @@ class TcpSockets {
   /** SO_KEEPALIVE with this many seconds of silence; 0: off. */
   int keepAlive(size_t slot, int seconds);
   int noDelay(size_t slot, bool on);
-  int address(size_t slot, bool peer, std::string& text, int& port) const;
-  /** The slot is free for another socket after the next wait(). `reset`: a RST instead of a FIN, and nothing that is still queued. */
-  int closeSlot(size_t slot, bool reset);
-
-  /** Fills pairs of slot and events, and answers how many; it never waits. */
-  int wait(int32_t* events, size_t capacity);
-  void close();
-
-  int epoll = -1;
+  /** `reset`: a RST instead of a FIN, and nothing that is still queued. */
+  int closeSocket(size_t slot, bool reset);
 
  private:
-  int descriptor(size_t slot) const { return slot < descriptors.size() ? descriptors[slot] : -1; }
-
-  std::vector<int> descriptors;
-  std::vector<uint32_t> unused;
-  /** Closed since the last wait(), whose answer may still name them. */
-  std::vector<uint32_t> retired;
+  TcpSockets();
 };
 
 }  // namespace tun

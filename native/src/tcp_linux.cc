@@ -12,8 +12,6 @@ namespace tun {
 
 namespace {
 
-constexpr size_t EVENTS = 256;
-
 /** As parse(), but it must be some address, and a link-local one may name its NIC: fe80::1%eth0. */
 bool parseScoped(bool v6, const std::string& text, int port, Address& to, socklen_t& length) {
   const size_t percent = v6 ? text.find('%') : std::string::npos;
@@ -42,14 +40,19 @@ bool prepare(int fd, const TcpRequest& request, Failure& failure) {
   return ::bind(fd, &from.base, length) == 0 || fail(failure, "bind");
 }
 
+int32_t eventsOf(uint32_t bits) {
+  return (bits & (EPOLLIN | EPOLLPRI | EPOLLRDHUP | EPOLLHUP | EPOLLERR) ? TcpSockets::READABLE : 0) |
+         (bits & (EPOLLOUT | EPOLLHUP | EPOLLERR) ? TcpSockets::WRITABLE : 0) | (bits & EPOLLERR ? TcpSockets::FAILED_EVENT : 0) |
+         (bits & (EPOLLPRI | EPOLLRDHUP | EPOLLHUP | EPOLLERR) ? TcpSockets::ENDING : 0);
+}
+
 }  // namespace
+
+TcpSockets::TcpSockets() : SocketSet(eventsOf) {}
 
 std::unique_ptr<TcpSockets> TcpSockets::create(Failure& failure) {
   std::unique_ptr<TcpSockets> sockets(new TcpSockets());
-  sockets->epoll = epoll_create1(EPOLL_CLOEXEC);
-  if (sockets->epoll >= 0) return sockets;
-  failure = {errno, "epoll_create1", ""};
-  return nullptr;
+  return sockets->begin(failure) ? std::move(sockets) : nullptr;
 }
 
 int TcpSockets::open(const TcpRequest& request, Failure& failure) {
@@ -62,26 +65,10 @@ int TcpSockets::open(const TcpRequest& request, Failure& failure) {
   if (fd < 0) return fail(failure, "socket"), -1;
   bool begun = prepare(fd, request, failure);
   if (begun && ::connect(fd, &to.base, length) < 0 && errno != EINPROGRESS) begun = fail(failure, "connect", "connect");
-  const bool reused = !unused.empty();
-  const auto slot = reused ? unused.back() : static_cast<uint32_t>(descriptors.size());
-  if (begun) {
-    // Behind connect(2): before it a socket is "hung up", and epoll would say so.
-    epoll_event event{};
-    event.events = EPOLLIN | EPOLLPRI | EPOLLOUT | EPOLLRDHUP | EPOLLET;
-    event.data.u32 = slot;
-    begun = epoll_ctl(epoll, EPOLL_CTL_ADD, fd, &event) == 0 || fail(failure, "epoll_ctl");
-  }
-  if (!begun) {
-    ::close(fd);
-    return -1;
-  }
-  if (reused) {
-    unused.pop_back();
-    descriptors[slot] = fd;
-  } else {
-    descriptors.push_back(fd);
-  }
-  return static_cast<int>(slot);
+  // Behind connect(2): before it a socket is "hung up", and epoll would say so.
+  if (begun) return add(fd, EPOLLIN | EPOLLPRI | EPOLLOUT | EPOLLRDHUP | EPOLLET, failure);
+  ::close(fd);
+  return -1;
 }
 
 int TcpSockets::connected(size_t slot) {
@@ -129,60 +116,13 @@ int TcpSockets::noDelay(size_t slot, bool wanted) {
   return fd < 0 ? -EBADF : setsockopt(fd, IPPROTO_TCP, TCP_NODELAY, &on, sizeof on) < 0 ? -errno : 0;
 }
 
-int TcpSockets::address(size_t slot, bool peer, std::string& text, int& port) const {
+int TcpSockets::closeSocket(size_t slot, bool reset) {
   const int fd = descriptor(slot);
-  Address at;
-  socklen_t length = sizeof at;
-  if (fd < 0) return -EBADF;
-  if ((peer ? getpeername(fd, &at.base, &length) : getsockname(fd, &at.base, &length)) < 0) return -errno;
-  return textOf(at, text, port) ? 0 : -errno;
-}
-
-int TcpSockets::closeSlot(size_t slot, bool reset) {
-  const int fd = descriptor(slot);
-  if (fd < 0) return -EBADF;
-  if (reset) {
+  if (fd >= 0 && reset) {
     const linger now = {1, 0};
     setsockopt(fd, SOL_SOCKET, SO_LINGER, &now, sizeof now);
   }
-  // Not by close(2) alone: a child that another thread forks has the file as well until its exec, and events of it would be the next one's.
-  epoll_ctl(epoll, EPOLL_CTL_DEL, fd, nullptr);
-  ::close(fd);
-  descriptors[slot] = -1;
-  retired.push_back(static_cast<uint32_t>(slot));
-  return 0;
-}
-
-int TcpSockets::wait(int32_t* events, size_t capacity) {
-  unused.insert(unused.end(), retired.begin(), retired.end());
-  retired.clear();
-  if (epoll < 0) return -EBADF;
-  epoll_event ready[EVENTS];
-  if (capacity > EVENTS) capacity = EVENTS;
-  if (capacity == 0) return 0;
-  int n;
-  while ((n = epoll_wait(epoll, ready, static_cast<int>(capacity), 0)) < 0) {
-    if (errno != EINTR) return -errno;
-  }
-  for (int i = 0; i < n; i++) {
-    const uint32_t bits = ready[i].events;
-    events[EVENT_WORDS * i] = static_cast<int32_t>(ready[i].data.u32);
-    events[EVENT_WORDS * i + 1] = (bits & (EPOLLIN | EPOLLPRI | EPOLLRDHUP | EPOLLHUP | EPOLLERR) ? READABLE : 0) |
-                                  (bits & (EPOLLOUT | EPOLLHUP | EPOLLERR) ? WRITABLE : 0) | (bits & EPOLLERR ? FAILED_EVENT : 0) |
-                                  (bits & (EPOLLPRI | EPOLLRDHUP | EPOLLHUP | EPOLLERR) ? ENDING : 0);
-  }
-  return n;
-}
-
-void TcpSockets::close() {
-  for (const int fd : descriptors) {
-    if (fd >= 0) ::close(fd);
-  }
-  descriptors.clear();
-  unused.clear();
-  retired.clear();
-  if (epoll >= 0) ::close(epoll);
-  epoll = -1;
+  return remove(slot);
 }
 
 }  // namespace tun

@@ -1,5 +1,5 @@
-// Owns: a UDP socket that takes and gives datagrams in batches. Addresses are four words as in the engine (wire/address.ts):
-// IPv4 a.b.c.d is ::ffff:a.b.c.d. Rows: packages/device/src/datagram-batch.ts, whose numbers must agree with DatagramRows.
+// Owns: UDP sockets that take and give datagrams in batches, many behind one epoll descriptor. Addresses are four words as in the engine
+// (wire/address.ts): IPv4 a.b.c.d is ::ffff:a.b.c.d. Rows: packages/device/src/datagram-batch.ts, whose numbers must agree with DatagramRows.
 
 #pragma once
 
@@ -7,9 +7,10 @@
 #include <cstdint>
 #include <memory>
 #include <string>
+#include <vector>
 
 #include "batch.h"
-#include "tun.h"
+#include "socket_set.h"
 
 namespace tun {
 
@@ -64,14 +65,16 @@ struct UdpRequest {
   /** Bytes of the kernel's queues; 0 leaves them. */
   int receiveBuffer = 0;
   int sendBuffer = 0;
-  bool gro = true;
-  bool gso = true;
+  /** UDP_GRO and UDP_SEGMENT, where the kernel has them. */
+  bool offload = true;
 };
 
+/** One of the sockets; -1 for a descriptor: it is closed. */
 class Udp {
  public:
-  static std::unique_ptr<Udp> open(const UdpRequest& request, Failure& failure);
-  ~Udp() { close(); }
+  Udp() = default;
+  /** Answers whether it could be made. */
+  bool open(const UdpRequest& request, Failure& failure);
 
   /** A datagram, or a train of them, to each row; row i lies at i × stride. Fewer rows than asked for: there are no more. */
   size_t receive(uint8_t* slab, size_t stride, DatagramRows& rows, size_t count);
@@ -79,21 +82,43 @@ class Udp {
   size_t send(const uint8_t* slab, size_t slabLength, DatagramRows& rows, size_t first, size_t count);
   /** What ICMP said of datagrams sent before: their destination, who said so, and as the row's bytes what it quoted of the payload. */
   size_t reports(uint8_t* slab, size_t stride, DatagramRows& rows, size_t count);
-  bool address(std::string& text, int& port) const;
-  void close();
 
   int fd = -1;
 
  private:
   struct Outgoing;
   size_t gather(const uint8_t* slab, size_t slabLength, DatagramRows& rows, size_t first, size_t count, Outgoing& out);
+  bool prepare(const UdpRequest& request, Failure& failure);
 
   bool v6 = false;
   bool connected = false;
-  /** Datagrams longer than this go one by one: 0 where the kernel has no UDP_SEGMENT. */
-  int gsoLimit = 0;
   /** Hop limits were set: those of what comes back are asked for. */
   bool probing = false;
+  /** Datagrams longer than this go one by one: 0 where the kernel has no UDP_SEGMENT. */
+  int gsoLimit = 0;
+};
+
+class UdpSockets : public SocketSet {
+ public:
+  enum Event : int32_t { READABLE = 1, WRITABLE = 2, REPORTS = 8 };
+
+  static std::unique_ptr<UdpSockets> create(Failure& failure);
+
+  /** Answers the slot, or -1. */
+  int open(const UdpRequest& request, Failure& failure);
+  /** One that is closed if there is no such slot. Valid until the next open(). */
+  Udp& at(size_t slot) { return slot < sockets.size() ? sockets[slot] : closed; }
+  /** Told only while this is on: each datagram that has left would wake it. */
+  int watchWritable(size_t slot, bool on);
+  int closeSocket(size_t slot);
+  void close();
+
+ private:
+  UdpSockets();
+
+  /** By slot. */
+  std::vector<Udp> sockets;
+  Udp closed;
 };
 
 }  // namespace tun

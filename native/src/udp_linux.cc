@@ -5,6 +5,7 @@
 #include <errno.h>
 #include <netinet/in.h>
 #include <string.h>
+#include <sys/epoll.h>
 #include <sys/socket.h>
 #include <unistd.h>
 
@@ -59,38 +60,56 @@ bool samePeer(DatagramRows& rows, size_t a, size_t b) {
          rows.word(a, 1) == rows.word(b, 1) && rows.word(a, 0) == rows.word(b, 0);
 }
 
+int32_t eventsOf(uint32_t bits) {
+  return (bits & (EPOLLIN | EPOLLHUP) ? UdpSockets::READABLE : 0) | (bits & EPOLLOUT ? UdpSockets::WRITABLE : 0) |
+         (bits & EPOLLERR ? UdpSockets::REPORTS : 0);
+}
+
+/** The kernel has UDP_SEGMENT; `fd` is any socket of UDP. */
+bool knowsTrains(int fd) {
+  const int none = 0;
+  static const bool knows = setsockopt(fd, SOL_UDP, UDP_SEGMENT, &none, sizeof none) == 0;
+  return knows;
+}
+
 }  // namespace
 
-std::unique_ptr<Udp> Udp::open(const UdpRequest& request, Failure& failure) {
-  std::unique_ptr<Udp> udp(new Udp());
-  udp->v6 = request.family == 6;
-  udp->fd = ::socket(udp->v6 ? AF_INET6 : AF_INET, SOCK_DGRAM | SOCK_NONBLOCK | SOCK_CLOEXEC, 0);
-  if (udp->fd < 0) return fail(failure, "socket"), nullptr;
-  const int fd = udp->fd, on = 1;
-  if (udp->v6 && setsockopt(fd, IPPROTO_IPV6, IPV6_V6ONLY, &on, sizeof on) < 0) return fail(failure, "setsockopt", "v6only"), nullptr;
-  if (!wantReports(fd, udp->v6, failure) || !routeBy(fd, request.device, request.mark, failure)) return nullptr;
+bool Udp::open(const UdpRequest& request, Failure& failure) {
+  v6 = request.family == 6;
+  fd = ::socket(v6 ? AF_INET6 : AF_INET, SOCK_DGRAM | SOCK_NONBLOCK | SOCK_CLOEXEC, 0);
+  if (fd < 0) return fail(failure, "socket");
+  if (prepare(request, failure)) return true;
+  ::close(fd);
+  return false;
+}
+
+bool Udp::prepare(const UdpRequest& request, Failure& failure) {
+  const int on = 1;
+  if (v6 && setsockopt(fd, IPPROTO_IPV6, IPV6_V6ONLY, &on, sizeof on) < 0) return fail(failure, "setsockopt", "v6only");
+  if (!wantReports(fd, v6, failure) || !routeBy(fd, request.device, request.mark, failure)) return false;
   // With CAP_NET_ADMIN also beyond net.core.rmem_max, socket(7): else what comes while this process does something else is lost that a
   // program of its own would have read in time.
   const int buffers[2][3] = {{SO_RCVBUF, SO_RCVBUFFORCE, request.receiveBuffer}, {SO_SNDBUF, SO_SNDBUFFORCE, request.sendBuffer}};
   for (const auto& [option, force, bytes] : buffers) {
     if (bytes <= 0 || setsockopt(fd, SOL_SOCKET, force, &bytes, sizeof bytes) == 0) continue;
-    if (setsockopt(fd, SOL_SOCKET, option, &bytes, sizeof bytes) < 0) return fail(failure, "setsockopt", "buffer"), nullptr;
+    if (setsockopt(fd, SOL_SOCKET, option, &bytes, sizeof bytes) < 0) return fail(failure, "setsockopt", "buffer");
   }
-  if (request.gro) setsockopt(fd, SOL_UDP, UDP_GRO, &on, sizeof on);  // without it datagrams come one by one
-  const int none = 0;
-  if (request.gso && setsockopt(fd, SOL_UDP, UDP_SEGMENT, &none, sizeof none) == 0) udp->gsoLimit = MAX_TRAIN;
+  if (request.offload) {
+    setsockopt(fd, SOL_UDP, UDP_GRO, &on, sizeof on);  // without it datagrams come one by one
+    if (knowsTrains(fd)) gsoLimit = MAX_TRAIN;
+  }
   Address at;
   socklen_t length = 0;
   if (!request.address.empty() || request.port != 0) {
-    if (!parse(udp->v6, request.address, request.port, at, length)) return failure = {EINVAL, "bind", ""}, nullptr;
-    if (::bind(fd, &at.base, length) < 0) return fail(failure, "bind"), nullptr;
+    if (!parse(v6, request.address, request.port, at, length)) return failure = {EINVAL, "bind", ""}, false;
+    if (::bind(fd, &at.base, length) < 0) return fail(failure, "bind");
   }
   if (!request.peerAddress.empty()) {
-    if (!parse(udp->v6, request.peerAddress, request.peerPort, at, length)) return failure = {EINVAL, "connect", ""}, nullptr;
-    if (::connect(fd, &at.base, length) < 0) return fail(failure, "connect"), nullptr;
-    udp->connected = true;
+    if (!parse(v6, request.peerAddress, request.peerPort, at, length)) return failure = {EINVAL, "connect", ""}, false;
+    if (::connect(fd, &at.base, length) < 0) return fail(failure, "connect");
+    connected = true;
   }
-  return udp;
+  return true;
 }
 
 size_t Udp::receive(uint8_t* slab, size_t stride, DatagramRows& rows, size_t count) {
@@ -307,15 +326,34 @@ size_t Udp::reports(uint8_t* slab, size_t stride, DatagramRows& rows, size_t cou
   return row;
 }
 
-bool Udp::address(std::string& text, int& port) const {
-  Address at;
-  socklen_t length = sizeof at;
-  return fd >= 0 && getsockname(fd, &at.base, &length) == 0 && textOf(at, text, port);
+UdpSockets::UdpSockets() : SocketSet(eventsOf) {}
+
+std::unique_ptr<UdpSockets> UdpSockets::create(Failure& failure) {
+  std::unique_ptr<UdpSockets> sockets(new UdpSockets());
+  return sockets->begin(failure) ? std::move(sockets) : nullptr;
 }
 
-void Udp::close() {
-  if (fd >= 0) ::close(fd);
-  fd = -1;
+int UdpSockets::open(const UdpRequest& request, Failure& failure) {
+  Udp udp;
+  if (epoll < 0) return failure = {EBADF, "socket", ""}, -1;
+  if (!udp.open(request, failure)) return -1;
+  const int slot = add(udp.fd, EPOLLIN, failure);
+  if (slot < 0) return -1;
+  if (static_cast<size_t>(slot) == sockets.size()) sockets.emplace_back();
+  sockets[static_cast<size_t>(slot)] = udp;
+  return slot;
+}
+
+int UdpSockets::watchWritable(size_t slot, bool on) { return listen(slot, on ? EPOLLIN | EPOLLOUT : EPOLLIN); }
+
+int UdpSockets::closeSocket(size_t slot) {
+  at(slot).fd = -1;
+  return remove(slot);
+}
+
+void UdpSockets::close() {
+  sockets.clear();
+  SocketSet::close();
 }
 
 }  // namespace tun

@@ -126,12 +126,15 @@ const CALLS = {
     watch: () => [chance(4), callback],
     ...{ ref: () => [], unref: () => [], handedOver: () => [], close: () => [] },
   },
-  Udp: {
-    receive: () => [slab, 2048, table, 64],
-    send: () => [slab, table, 64, chance(3), chance(9)],
-    reports: () => [slab, 2048, table, 64],
-    watch: () => [chance(4), callback],
-    ...{ address: () => [], ref: () => [], unref: () => [], close: () => [] },
+  UdpSockets: {
+    open: () => [pick([4, 6]), pick([undefined, '127.0.0.1', '::1', 'x']), 0, pick([undefined, '127.0.0.1', 'x']), pick([9, 65_535, 0])],
+    receive: () => [chance(4), slab, 2048, table, 64],
+    send: () => [chance(4), slab, table, 64, chance(3), chance(9)],
+    reports: () => [chance(4), slab, 2048, table, 64],
+    ...{ watchWritable: () => [chance(4), chance(2) === 0], closeSocket: () => [chance(4)], address: () => [chance(4), chance(2) === 0] },
+    wait: () => [new Int32Array(chance(9))],
+    watch: () => [callback],
+    ...{ ref: () => [], unref: () => [], close: () => [] },
   },
   Ping: {
     send: () => [Int32Array.of(0, 0, 0xffff, 0x7f000001), chance(70_000), chance(300), slab.subarray(0, chance(70_000))],
@@ -175,7 +178,7 @@ const FUNCTIONS = {
   verify: () => [slab.subarray(0, chance(100))],
 }
 const CONSTRUCTORS = {
-  Udp: () => [{ family: pick([4, 6]), address: pick(['127.0.0.1', '::1', 'x']), port: 0, mark: pick(NUMBERS) }],
+  UdpSockets: () => [],
   Ping: () => [{ family: pick([4, 6]), address: pick([undefined, '127.0.0.1', 'x']), mark: pick(NUMBERS) }],
   TcpSockets: () => [],
   Netlink: () => [{ groups: pick([0, 1, 0x551]), nic: pick([-1, 0, 99_999]) }],
@@ -199,9 +202,10 @@ function remember(kind, target, release = () => {}) {
 }
 
 function open() {
-  const kind = pick(['Tun', 'Tun', 'Tun', 'Udp', 'Netlink', 'Ping', 'TcpSockets'])
-  if (kind === 'Udp' && native.hasUdp()) {
-    const target = native.openUdp({ family: 4, address: '127.0.0.1' })
+  const kind = pick(['Tun', 'Tun', 'Tun', 'UdpSockets', 'Netlink', 'Ping', 'TcpSockets'])
+  if (kind === 'UdpSockets' && addon.UdpSockets) {
+    const target = native.openUdpSockets()
+    for (let i = chance(4); i > 0; i--) target.open(4, '127.0.0.1')
     return remember(kind, target)
   }
   if (kind === 'Ping' && addon.Ping) return remember(kind, native.openPing({ family: 4 }))

@@ -63,7 +63,7 @@ describe('lifetime', () => {
   })
 
   it('survives a worker that is terminated within a call, where no exception can be thrown any more', async () => {
-    for (const call of ['open', 'openUdp', 'isolate', 'openNetlink']) {
+    for (const call of ['open', 'isolate', 'openNetlink', 'openPing']) {
       const program = `
         const native = require(${JSON.stringify(index)})
         const { parentPort } = require('node:worker_threads')

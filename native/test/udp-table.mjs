@@ -1,9 +1,51 @@
-// Owns: rows of datagrams for the tests: what packages/device/src/datagram-batch.ts is, written down a second time.
+// Owns: a UDP socket of the addon in a set of its own, and rows of datagrams: what packages/device/src/datagram-batch.ts is, written down a
+// second time.
+
+import native from '../index.cjs'
 
 export const OK = 0
 export const BLOCKED = 1
 export const GONE = 3
 const STRIDE = 65_600
+
+/**
+ * @typedef {object} Request
+ * @property {4 | 6} [family]
+ * @property {string} [address]
+ * @property {number} [port]
+ * @property {string} [peerAddress]
+ * @property {number} [peerPort]
+ * @property {string} [device]
+ * @property {number} [mark]
+ * @property {number} [receiveBuffer]
+ * @property {number} [sendBuffer]
+ * @property {boolean} [offload]
+ */
+
+export class Socket {
+  sockets = native.openUdpSockets()
+  slot = -1
+
+  constructor(/** @type {Request} */ request) {
+    const { family = 4, address, port, peerAddress, peerPort, device, mark, receiveBuffer, sendBuffer, offload } = request
+    this.slot = this.sockets.open(family, address, port, peerAddress, peerPort, device, mark, receiveBuffer, sendBuffer, offload)
+  }
+
+  watch(/** @type {(events: number) => void} */ callback) {
+    const events = new Int32Array(2)
+    this.sockets.watch(() => {
+      if (this.sockets.wait(events) === 1) callback(events[1])
+    })
+  }
+
+  get port() {
+    return this.sockets.address(this.slot)?.[1] ?? 0
+  }
+
+  close() {
+    this.sockets.close()
+  }
+}
 
 export class Table {
   count = 0
@@ -27,17 +69,17 @@ export class Table {
     return this
   }
 
-  send(/** @type {import('../index.cjs').Udp} */ udp) {
-    return udp.send(this.slab, this.table, this.capacity, 0, this.count)
+  send(/** @type {Socket} */ { sockets, slot }) {
+    return sockets.send(slot, this.slab, this.table, this.capacity, 0, this.count)
   }
 
-  receive(/** @type {import('../index.cjs').Udp} */ udp) {
-    this.count = udp.receive(this.slab, STRIDE, this.table, this.capacity)
+  receive(/** @type {Socket} */ { sockets, slot }) {
+    this.count = sockets.receive(slot, this.slab, STRIDE, this.table, this.capacity)
     return this.count
   }
 
-  reports(/** @type {import('../index.cjs').Udp} */ udp) {
-    const rows = udp.reports(this.slab, STRIDE, this.table, this.capacity)
+  reports(/** @type {Socket} */ { sockets, slot }) {
+    const rows = sockets.reports(slot, this.slab, STRIDE, this.table, this.capacity)
     this.count += rows
     return rows
   }

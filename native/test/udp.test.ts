@@ -11,8 +11,9 @@ import { UdpBatchSocket, UdpPeer } from '@tun/device'
 import { afterEach, describe, expect, it } from 'vitest'
 import native from '../index.cjs'
 import { missing } from './namespace.js'
-import { BLOCKED, GONE, OK, Table } from './udp-table.mjs'
+import { BLOCKED, GONE, OK, type Request, Socket, Table } from './udp-table.mjs'
 
+const here = fileURLToPath(new URL('.', import.meta.url))
 const index = fileURLToPath(new URL('../index.cjs', import.meta.url))
 const scenarios = fileURLToPath(new URL('./udp-scenarios.mjs', import.meta.url))
 const opened: { close(): void }[] = []
@@ -20,16 +21,18 @@ afterEach(() => {
   for (const socket of opened.splice(0)) socket.close()
 })
 
-function open(request: Partial<Parameters<typeof native.openUdp>[0]> = {}) {
-  const udp = native.openUdp({ family: 4, address: '127.0.0.1', receiveBuffer: 1 << 20, ...request })
-  opened.push(udp)
-  return udp
+function open(request: Request = {}) {
+  const socket = new Socket({ address: '127.0.0.1', receiveBuffer: 1 << 20, ...request })
+  opened.push(socket)
+  return socket
 }
 
 const numbered = (length: number, seed: number) => Buffer.alloc(length).map((_, i) => (i * 7 + seed) & 255)
 const ECONNREFUSED = 111
 const EMSGSIZE = 90
 const EINVAL = 22
+const EBADF = 9
+const LOOPBACK = [0, 0, 0xffff, 0x7f000001]
 
 describe.each([
   [4, '127.0.0.1', [0, 0, 0xffff, 0x7f000001]],
@@ -37,7 +40,7 @@ describe.each([
 ] as const)('a batch over IPv%i', (family, address, words) => {
   const pair = (options = {}) => {
     const [a, b] = [open({ family, address, ...options }), open({ family, address, ...options })]
-    return { a, b, port: b.address()![1], portA: a.address()![1] }
+    return { a, b, port: b.port, portA: a.port }
   }
 
   it('goes as one train, is received as one, and every datagram of it is whole: the last one is shorter', () => {
@@ -60,7 +63,7 @@ describe.each([
     const tx = new Table()
     const sizes = [100, 100, 50, 100, 200, 200, 0, 0, 200, 1]
     for (const [i, size] of sizes.entries()) tx.add(numbered(size, i), words, port)
-    tx.add(numbered(7, 7), words, other.address()![1]).add(numbered(200, 9), words, port)
+    tx.add(numbered(7, 7), words, other.port).add(numbered(200, 9), words, port)
     expect(tx.send(a)).toBe(12)
     const rx = new Table()
     rx.receive(b)
@@ -92,7 +95,7 @@ describe.each([
   })
 
   it('without offload is a datagram a row, of any length', () => {
-    const { a, b, port } = pair({ gso: false, gro: false })
+    const { a, b, port } = pair({ offload: false })
     const sizes = [1000, 1000, 0, 65_507, 1]
     const tx = new Table()
     for (const [i, size] of sizes.entries()) tx.add(numbered(size, i), words, port)
@@ -105,7 +108,7 @@ describe.each([
   it('with a hop limit goes alone, and from then on errors have theirs', async () => {
     const { a, b, port } = pair()
     const closed = open({ family, address })
-    const closedPort = closed.address()![1]
+    const closedPort = closed.port
     closed.close()
     const tx = new Table()
     for (const ttl of [0, 0, 3, 0, 0]) tx.add(numbered(100, 1), words, port, ttl)
@@ -119,7 +122,7 @@ describe.each([
     expect(reports.row(0).segment >> 16).toBe(64)
     expect(reports.row(0).segment & 0xffff).toBe(family === 4 ? 0x0303 : 0x0104)
     // Datagrams bring their hop limits along, too, and trains are still told as such.
-    const back = new Table().add(numbered(100, 1), words, a.address()![1]).add(numbered(100, 2), words, a.address()![1])
+    const back = new Table().add(numbered(100, 1), words, a.port).add(numbered(100, 2), words, a.port)
     back.send(b)
     expect([rx.receive(a), rx.row(0).length, rx.row(0).segment]).toEqual([1, 200, 100])
   })
@@ -142,10 +145,10 @@ describe.each([
   it('to a closed port is told as a report with its destination, and disturbs no later send or receive', async () => {
     const { a, b, port, portA } = pair()
     const closed = open({ family, address })
-    const closedPort = closed.address()![1]
+    const closedPort = closed.port
     closed.close()
     let events = 0
-    a.watch(1, which => {
+    a.watch(which => {
       events |= which
       rx.reports(a)
     })
@@ -166,11 +169,11 @@ describe.each([
   it('of a socket that hears of closed ports again and again, along with datagrams, goes on being told of both', async () => {
     const { a, portA } = pair()
     const closed = open({ family, address })
-    const to = closed.address()![1]
+    const to = closed.port
     closed.close()
     let told = 0
     let heard = 0
-    a.watch(1, () => {
+    a.watch(() => {
       told += new Table().reports(a)
       heard += new Table().receive(a)
     })
@@ -197,45 +200,47 @@ describe.each([
 
 describe('a UDP socket of the addon', () => {
   it('refuses arrays that are too small, detached or of another type, and never touches memory that is not theirs', () => {
-    const udp = open()
+    const { sockets, slot } = open()
     const table = new Int32Array(8 + 14 * 4)
     const slab = new Uint8Array(4096)
-    expect(udp.receive(slab, 1024, table, 4)).toBe(0)
+    expect(sockets.receive(slot, slab, 1024, table, 4)).toBe(0)
     const wrong = [
-      () => udp.receive(slab, 1024, table, 5),
-      () => udp.receive(slab, 1025, table, 4),
-      () => udp.receive(slab, 0, table, 4),
-      () => udp.receive(new Uint8Array(0), 1024, table, 4),
-      () => udp.receive(slab, 1024, slab as never, 4),
-      () => udp.send(slab, table, 5, 0, 1),
-      () => udp.send(slab, table, 4, 3, 2),
-      () => udp.send(slab, table, 4, 0, 5),
-      () => udp.reports(slab, 1024, table, 5),
-      () => udp.reports(slab, 1025, table, 4),
-      () => udp.reports(slab, 0, table, 4),
-      () => udp.watch(4, () => {}),
-      () => native.openUdp({ family: 5 as never }),
-      () => native.openUdp({ family: 4, port: 65_536 }),
-      () => native.openUdp({ family: 4, device: 'lo\0x' }),
+      () => sockets.receive(slot, slab, 1024, table, 5),
+      () => sockets.receive(slot, slab, 1025, table, 4),
+      () => sockets.receive(slot, slab, 0, table, 4),
+      () => sockets.receive(slot, new Uint8Array(0), 1024, table, 4),
+      () => sockets.receive(slot, slab, 1024, slab as never, 4),
+      () => sockets.receive(-1, slab, 1024, table, 4),
+      () => sockets.send(slot, slab, table, 5, 0, 1),
+      () => sockets.send(slot, slab, table, 4, 3, 2),
+      () => sockets.send(slot, slab, table, 4, 0, 5),
+      () => sockets.reports(slot, slab, 1024, table, 5),
+      () => sockets.reports(slot, slab, 1025, table, 4),
+      () => sockets.reports(slot, slab, 0, table, 4),
+      () => sockets.wait(new Int32Array(1)),
+      () => sockets.watch(4 as never),
+      () => sockets.open(5 as never),
+      () => sockets.open(4, undefined, 65_536),
+      () => sockets.open(4, undefined, undefined, undefined, undefined, 'lo\0x'),
     ]
     for (const call of wrong) expect(call).toThrow(TypeError)
     structuredClone(slab.buffer, { transfer: [slab.buffer] })
-    expect(() => udp.receive(slab, 1024, table, 4)).toThrow(TypeError)
-    expect(() => udp.send(slab, table, 4, 0, 1)).toThrow(TypeError)
+    expect(() => sockets.receive(slot, slab, 1024, table, 4)).toThrow(TypeError)
+    expect(() => sockets.send(slot, slab, table, 4, 0, 1)).toThrow(TypeError)
   })
 
   it('marks what does not fit its row, which is not delivered', () => {
     const [a, b] = [open(), open()]
-    new Table().add(numbered(100, 1), [0, 0, 0xffff, 0x7f000001], b.address()![1]).send(a)
+    new Table().add(numbered(100, 1), LOOPBACK, b.port).send(a)
     const table = new Int32Array(8 + 14)
-    expect(b.receive(new Uint8Array(50), 50, table, 1)).toBe(1)
+    expect(b.sockets.receive(b.slot, new Uint8Array(50), 50, table, 1)).toBe(1)
     expect([table[8 + 1], table[8 + 8]]).toEqual([50, EMSGSIZE])
   })
 
   it('says which option or address the kernel would not have', () => {
-    const failure = (request: object) => {
+    const failure = (request: Request) => {
       try {
-        open(request as never)
+        open(request)
       } catch (error) {
         const { code, syscall, detail } = error as Record<string, string>
         return [code, syscall, detail]
@@ -251,40 +256,46 @@ describe('a UDP socket of the addon', () => {
 
   it('is of one family: IPv6 leaves the same port of IPv4 alone', () => {
     const six = open({ family: 6, address: '::' })
-    const four = open({ address: '0.0.0.0', port: six.address()![1] })
-    expect(four.address()![1]).toBe(six.address()![1])
+    const four = open({ address: '0.0.0.0', port: six.port })
+    expect(four.port).toBe(six.port)
   })
 
   it('closed is closed: no descriptor, no call, no address, and closing again is nothing', async () => {
     const count = () => readdirSync('/proc/self/fd').length
     const before = count()
     const udp = open()
-    udp.watch(1, () => {})
+    udp.watch(() => {})
+    expect(count()).toBe(before + 2) // its own, and the set's
     udp.close()
     udp.close()
     expect(count()).toBe(before)
     const rx = new Table()
     expect([rx.receive(udp), rx.status]).toEqual([0, GONE])
-    expect([new Table().add(Buffer.from('x'), [0, 0, 0xffff, 1], 9).send(udp), rx.reports(udp), udp.address()]).toEqual([0, 0, undefined])
-    udp.watch(1, () => {})
-    udp.ref()
-    udp.unref()
+    expect([new Table().add(Buffer.from('x'), LOOPBACK, 9).send(udp), rx.reports(udp), udp.port]).toEqual([0, 0, 0])
+    expect([udp.sockets.watchWritable(udp.slot, true), udp.sockets.closeSocket(udp.slot)]).toEqual([-EBADF, -EBADF])
+    expect(() => udp.sockets.open(4)).toThrow(expect.objectContaining({ code: 'EBADF' }))
+    udp.watch(() => {})
+    udp.sockets.ref()
+    udp.sockets.unref()
     await sleep(5)
   })
 
   it('may be closed in its callback while more is waiting, and the process ends without it once unreferenced', async () => {
     const program = `
       const native = require(${JSON.stringify(index)})
-      const open = () => native.openUdp({ family: 4, address: '127.0.0.1' })
+      const open = () => {
+        const sockets = native.openUdpSockets()
+        return { sockets, slot: sockets.open(4, '127.0.0.1') }
+      }
       const [a, b] = [open(), open()]
+      const port = b.sockets.address(b.slot)[1]
       const table = new Int32Array(8 + 14 * 2)
-      const columns = [[0, 0], [1, 1], [0, 0], [0, 0], [0, 0], [65535, 65535], [0x7f000001, 0x7f000001]]
+      const columns = [[0, 0], [1, 1], [0, 0], [0, 0], [0, 0], [65535, 65535], [0x7f000001, 0x7f000001], [port, port]]
       columns.forEach((column, i) => table.set(column, 8 + 2 * i))
-      table.set([b.address()[1], b.address()[1]], 8 + 2 * 7)
-      b.watch(1, () => { b.close(); console.log('closed') })
-      a.watch(1, () => {})
-      a.unref()
-      if (a.send(new Uint8Array(1), table, 2, 0, 2) !== 2) throw new Error('not sent')`
+      b.sockets.watch(() => { b.sockets.close(); console.log('closed') })
+      a.sockets.watch(() => {})
+      a.sockets.unref()
+      if (a.sockets.send(a.slot, new Uint8Array(1), table, 2, 0, 2) !== 2) throw new Error('not sent')`
     const { stdout } = await promisify(execFile)(process.execPath, ['-e', program], { timeout: 10_000 })
     expect(stdout).toBe('closed\n')
   })
@@ -293,18 +304,91 @@ describe('a UDP socket of the addon', () => {
     const program = `
       const native = require(${JSON.stringify(index)})
       const { parentPort } = require('node:worker_threads')
-      const udp = native.openUdp({ family: 4, address: '127.0.0.1' })
-      udp.watch(1, () => parentPort.postMessage('called'))
-      parentPort.postMessage(udp.address()[1])`
+      const sockets = native.openUdpSockets()
+      const slot = sockets.open(4, '127.0.0.1')
+      sockets.watch(() => parentPort.postMessage('called'))
+      parentPort.postMessage(sockets.address(slot)[1])`
     for (const end of ['terminate', 'exit']) {
       const worker = new Worker(end === 'exit' ? `${program}; setTimeout(() => process.exit(0), 50)` : program, { eval: true })
       const [port] = await once(worker, 'message')
       const called = once(worker, 'message')
-      new Table().add(Buffer.from('x'), [0, 0, 0xffff, 0x7f000001], port).send(open())
+      new Table().add(Buffer.from('x'), LOOPBACK, port).send(open())
       await called
       if (end === 'terminate') await worker.terminate()
       else await once(worker, 'exit')
     }
+  })
+})
+
+describe('a set of UDP sockets', () => {
+  const EVERYBODY = 16
+
+  function openSet(count: number) {
+    const sockets = native.openUdpSockets()
+    opened.push(sockets)
+    const slots = Array.from({ length: count }, () => sockets.open(4, '127.0.0.1'))
+    return { sockets, slots, portOf: (slot: number) => sockets.address(slot)![1] }
+  }
+
+  /** Answers [slot, events], by slot. */
+  function waited(sockets: native.UdpSockets, room = EVERYBODY) {
+    const events = new Int32Array(2 * room)
+    const count = sockets.wait(events)
+    return Array.from({ length: count }, (_, i) => [events[2 * i], events[2 * i + 1]]).sort(([a], [b]) => a - b)
+  }
+
+  it('tells in one answer who is ready, again until it has received, and of each no more than there is room for', () => {
+    const { sockets, slots, portOf } = openSet(4)
+    const [a, b, , d] = slots
+    expect(waited(sockets)).toEqual([])
+    new Table().add(Buffer.from('x'), LOOPBACK, portOf(b)).add(Buffer.from('y'), LOOPBACK, portOf(d)).send({ sockets, slot: a })
+    for (let i = 0; i < 2; i++)
+      expect(waited(sockets)).toEqual([
+        [b, 1],
+        [d, 1],
+      ])
+    expect(waited(sockets, 1).length).toBe(1)
+    new Table().receive({ sockets, slot: b })
+    expect(waited(sockets)).toEqual([[d, 1]])
+  })
+
+  it('tells of writable only while that is asked for', () => {
+    const { sockets, slots } = openSet(1)
+    expect(sockets.watchWritable(slots[0], true)).toBe(0)
+    expect(waited(sockets)).toEqual([[slots[0], 2]])
+    expect(sockets.watchWritable(slots[0], false)).toBe(0)
+    new Table().add(Buffer.from('x'), LOOPBACK, 9).send({ sockets, slot: slots[0] })
+    expect(waited(sockets).filter(([, events]) => events & 2)).toEqual([])
+  })
+
+  it('gives a slot that an answer names to another socket behind the next answer, and any other at once', () => {
+    const { sockets, slots, portOf } = openSet(3)
+    const [a, b, c] = slots
+    new Table().add(Buffer.from('x'), LOOPBACK, portOf(b)).send({ sockets, slot: a })
+    expect(waited(sockets)).toEqual([[b, 1]])
+    sockets.closeSocket(b)
+    expect(slots).not.toContain(sockets.open(4))
+    sockets.closeSocket(c)
+    expect(sockets.open(4)).toBe(c)
+    expect(waited(sockets)).toEqual([])
+    expect(sockets.open(4)).toBe(b)
+    for (let i = 0; i < 1000; i++) sockets.closeSocket(sockets.open(4)) // with no answer in between
+    expect(sockets.open(4)).toBeLessThan(6)
+  })
+
+  it('a thousand opened, closed, failed and left to close(): no descriptor remains', () => {
+    const count = () => readdirSync('/proc/self/fd').length
+    const before = count()
+    const { sockets, slots } = openSet(1000)
+    expect([new Set(slots).size, count()]).toEqual([1000, before + 1001])
+    for (const slot of slots.slice(0, 500)) sockets.closeSocket(slot)
+    for (let i = 0; i < 100; i++) {
+      expect(() => sockets.open(4, '203.0.113.1')).toThrow('EADDRNOTAVAIL')
+      expect(() => sockets.open(4, undefined, undefined, '255.255.255.255', 9)).toThrow('EACCES')
+    }
+    expect(count()).toBe(before + 501)
+    sockets.close()
+    expect(count()).toBe(before)
   })
 })
 
@@ -337,6 +421,21 @@ describe('many UdpBatchSockets', () => {
     expect(answers.size).toBe(2000)
     const grown = process.memoryUsage().arrayBuffers - before.arrayBuffers
     expect(grown).toBeLessThan(8 << 20) // one slab to receive, one to send; not one a socket
+  })
+
+  it('keep the process alive as long as one of them is referenced, however often that is said', async () => {
+    const program = `
+      import { UdpBatchSocket } from '@tun/device'
+      const [a, b, c] = [1, 2, 3].map(() => new UdpBatchSocket({ family: 4 }, { datagram() {}, error() {} }))
+      for (const socket of [a, a, a, b]) socket.unref()
+      a.ref()
+      a.ref()
+      c.close()
+      c.ref()
+      setTimeout(() => { console.log('alive by a'); a.unref() }, 50).unref()
+      setTimeout(() => console.log('alive by nobody'), 2000).unref()`
+    const run = promisify(execFile)(process.execPath, ['--input-type=module', '-e', program], { cwd: here, timeout: 10_000 })
+    expect((await run).stdout).toBe('alive by a\n')
   })
 })
 

@@ -1,7 +1,9 @@
-// Owns: connections of the kernel's TCP without a stream around them: one epoll descriptor for all of a thread, events handed to each
-// handle's sink. Read epoll(7) on edge-triggered readiness: an event is told once, and whoever does not drain it has to remember.
+// Owns: connections of the kernel's TCP without a stream around them, events handed to each handle's sink. Read epoll(7) on edge-triggered
+// readiness: an event is told once, and whoever does not drain it has to remember.
 
 import { hasTcpSockets, openTcpSockets, type TcpSockets } from '@tun/native'
+import { throwLater } from '@tun/stack'
+import { SocketPoller } from './socket-poller.js'
 
 export interface TcpTarget {
   address: string
@@ -33,9 +35,6 @@ const WRITABLE = 2
 const FAILED = 4
 /** The peer has sent a FIN, a RST or urgent data, before which recv(2) stops: a short read is not the last. */
 const ENDING = 8
-const EVENTS = 256
-/** Calls of wait() of one wake-up: there is more, and the others of this thread wait, the device among them. */
-const MAX_ROUNDS = 4
 
 export class TcpHandle {
   sink: TcpSink
@@ -134,8 +133,8 @@ export class TcpHandle {
   /** close(2): what was sent goes out, then a FIN, or a RST if something received was not read. With `reset` a RST at once. Idempotent. */
   close(reset = false): void {
     if (this.slot < 0) return
-    this.poller.close(this.slot, reset)
-    if (this.isRef) this.poller.count(-1)
+    this.poller.native.closeSocket(this.slot, reset)
+    this.poller.remove(this.slot, this.isRef)
     this.slot = -1
     this.canReceive = false
   }
@@ -175,67 +174,29 @@ export class TcpHandle {
   }
 }
 
-class Poller {
-  readonly native: TcpSockets = openTcpSockets()
-  private readonly handles: (TcpHandle | null)[] = []
-  private readonly events = new Int32Array(2 * EVENTS)
-  private refs = 0
+class Poller extends SocketPoller<TcpSockets> {
   private waiting: TcpHandle[] = []
-
-  constructor() {
-    this.native.unref()
-    this.native.watch(this.ready)
-  }
 
   open(handle: TcpHandle, { family, address, port, localAddress, device, mark }: TcpTarget): number {
     const slot = this.native.open(family, address, port, localAddress, device, mark)
-    this.handles[slot] = handle
-    this.count(1)
+    this.add(slot, handle)
     return slot
-  }
-
-  close(slot: number, reset: boolean): void {
-    this.native.closeSocket(slot, reset)
-    this.handles[slot] = null
-  }
-
-  count(change: number): void {
-    this.refs += change
-    if (this.refs === 0) this.native.unref()
-    else if (this.refs === change) this.native.ref()
   }
 
   later(handle: TcpHandle): void {
     if (this.waiting.push(handle) === 1) setImmediate(this.turn)
   }
 
-  private readonly ready = (): void => {
-    const { native, events, handles } = this
-    for (let round = 0; round < MAX_ROUNDS; round++) {
-      const count = native.wait(events)
-      for (let i = 0; i < count; i++) {
-        const handle = handles[events[2 * i]]
-        if (handle) attempt(() => handle.happened(events[2 * i + 1]))
-      }
-      if (count < EVENTS) return
-    }
-  }
-
   private readonly turn = (): void => {
     const { waiting } = this
     this.waiting = []
-    for (const handle of waiting) attempt(() => handle.again())
-  }
-}
-
-/** What a sink throws is its own affair: the others are told all the same. */
-function attempt(fn: () => void): void {
-  try {
-    fn()
-  } catch (error) {
-    queueMicrotask(() => {
-      throw error
-    })
+    for (const handle of waiting) {
+      try {
+        handle.again()
+      } catch (error) {
+        throwLater(error)
+      }
+    }
   }
 }
 
@@ -243,7 +204,7 @@ function attempt(fn: () => void): void {
 let only: Poller | undefined
 
 function poller(): Poller {
-  only ??= new Poller()
+  only ??= new Poller(openTcpSockets())
   return only
 }
 

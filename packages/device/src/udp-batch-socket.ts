@@ -2,9 +2,10 @@
 // takes what has come (recvmmsg, trains by UDP_GRO). An open socket that is idle holds no buffer. Read udp(7); native/src/udp_linux.cc.
 
 import { getSystemErrorName } from 'node:util'
-import { type NativeError, openUdp as openNative, type Udp } from '@tun/native'
+import { type NativeError, openUdpSockets, type UdpSockets } from '@tun/native'
 import { BLOCKED, formatAddress, OK, type Owner } from '@tun/stack'
 import { type DatagramBatch, RECEIVE_STRIDE, receiveBatch, sendBatch } from './datagram-batch.js'
+import { SocketPoller } from './socket-poller.js'
 import { UdpPeer } from './udp-peer.js'
 import { type Queued, takeQueued } from './udp-queue.js'
 import type { UdpHandlers, UdpSocket, UdpSocketOptions } from './udp-socket.js'
@@ -19,11 +20,15 @@ const MAX_QUEUED = 1 << 20 // bytes
 const LEAST_COST = 256
 /** Bytes of payload: 65,535 less the UDP header, and IPv4's. */
 const LARGEST = { 4: 65_507, 6: 65_527 } as const
+const NOBODY = new UdpPeer(0, 0, 0, 0, 0)
+const NO_PEER = { address: undefined, port: undefined }
 
 export class UdpBatchSocket<Peer extends UdpPeer = UdpPeer> implements UdpSocket<Peer> {
   readonly family: 4 | 6
   queued = 0
-  private readonly native: Udp
+  private readonly poller: SocketPoller<UdpSockets>
+  private readonly native: UdpSockets
+  private readonly slot: number
   private readonly handlers: UdpHandlers<Peer>
   private readonly maxQueued: number
   /** What waits, from `head` on. */
@@ -36,28 +41,23 @@ export class UdpBatchSocket<Peer extends UdpPeer = UdpPeer> implements UdpSocket
   /** The kernel's queue is full: wait for writable. */
   private isBlocked = false
   private isClosed = false
+  private isRef = true
   /** Of the last datagram received. */
-  private source = new UdpPeer(0, 0, 0, 0, 0)
+  private source = NOBODY
 
   /** Throws a system error, `code` an errno. */
   constructor(options: UdpSocketOptions, handlers: UdpHandlers<Peer>) {
-    const { family, localAddress, localPort, peer, device, mark, receiveBuffer, sendBuffer, offload = true } = options
-    this.family = family
+    this.family = options.family
     this.handlers = handlers
     this.maxQueued = options.maxQueued ?? MAX_QUEUED
-    const [peerAddress, peerPort] = [peer?.address, peer?.port]
-    const buffers = { receiveBuffer, sendBuffer, gro: offload, gso: offload }
     try {
-      this.native = openNative({ family, address: localAddress, port: localPort, peerAddress, peerPort, device, mark, ...buffers })
+      this.poller = poller()
+      this.native = this.poller.native
+      this.slot = open(this.native, options)
     } catch (cause) {
       throw openError(cause as NativeError, options)
     }
-    try {
-      this.native.watch(READABLE, this.ready)
-    } catch (cause) {
-      this.native.close()
-      throw openError(cause as NativeError, options)
-    }
+    this.poller.add(this.slot, this)
   }
 
   send(payload: Uint8Array, peer: Peer | null, header: Uint8Array | null = null, ttl = 0): boolean {
@@ -103,22 +103,29 @@ export class UdpBatchSocket<Peer extends UdpPeer = UdpPeer> implements UdpSocket
   }
 
   address(): { address: string; port: number } | undefined {
-    const at = this.native.address()
+    const at = this.isClosed ? undefined : this.native.address(this.slot)
     return at && { address: at[0], port: at[1] }
   }
 
   ref(): void {
-    this.native.ref()
+    this.setRef(true)
   }
 
   unref(): void {
-    this.native.unref()
+    this.setRef(false)
+  }
+
+  private setRef(isRef: boolean): void {
+    if (isRef === this.isRef || this.isClosed) return
+    this.isRef = isRef
+    this.poller.count(isRef ? 1 : -1)
   }
 
   close(): void {
     if (this.isClosed) return
     this.isClosed = true
-    this.native.close()
+    this.native.closeSocket(this.slot)
+    this.poller.remove(this.slot, this.isRef)
     this.clear()
   }
 
@@ -139,7 +146,7 @@ export class UdpBatchSocket<Peer extends UdpPeer = UdpPeer> implements UdpSocket
   private sendSome(): void {
     const tx = sendBatch()
     const rows = this.fill(tx)
-    const done = this.native.send(tx.bytes, tx.table, tx.capacity, 0, rows)
+    const done = this.native.send(this.slot, tx.bytes, tx.table, tx.capacity, 0, rows)
     const { status, errno } = tx
     const refused = tx.refused === 0 || this.handlers.refused === undefined ? null : this.refusedRows(tx, done)
     this.shift(done)
@@ -213,7 +220,7 @@ export class UdpBatchSocket<Peer extends UdpPeer = UdpPeer> implements UdpSocket
     this.queue.splice(0, this.head)
     this.head = 0
     for (const queued of this.queue) if (queued.owner !== null) queued.copy()
-    this.native.watch(READABLE | WRITABLE, this.ready)
+    this.native.watchWritable(this.slot, true)
   }
 
   private clear(): void {
@@ -224,10 +231,11 @@ export class UdpBatchSocket<Peer extends UdpPeer = UdpPeer> implements UdpSocket
     this.queued = 0
   }
 
-  private readonly ready = (events: number): void => {
+  /** @internal */
+  happened(events: number): void {
     if (events & WRITABLE && this.isBlocked) {
       this.isBlocked = false
-      this.native.watch(READABLE, this.ready)
+      this.native.watchWritable(this.slot, false)
       this.flush()
     }
     if (events & REPORTS && !this.isClosed) this.tellReports()
@@ -237,7 +245,7 @@ export class UdpBatchSocket<Peer extends UdpPeer = UdpPeer> implements UdpSocket
   private receive(): void {
     const rx = receiveBatch()
     for (let round = 0; round < MAX_ROUNDS && !this.isClosed; round++) {
-      const rows = this.native.receive(rx.bytes, RECEIVE_STRIDE, rx.table, rx.capacity)
+      const rows = this.native.receive(this.slot, rx.bytes, RECEIVE_STRIDE, rx.table, rx.capacity)
       if (rows === 0) {
         if (rx.status !== OK && rx.status !== BLOCKED) this.fail('recvmmsg', rx.errno)
         return
@@ -268,7 +276,7 @@ export class UdpBatchSocket<Peer extends UdpPeer = UdpPeer> implements UdpSocket
   private tellReports(): void {
     const rx: DatagramBatch = receiveBatch()
     const { bytes } = rx
-    const rows = this.native.reports(bytes, RECEIVE_STRIDE, rx.table, rx.capacity)
+    const rows = this.native.reports(this.slot, bytes, RECEIVE_STRIDE, rx.table, rx.capacity)
     if (this.handlers.unreachable === undefined) return
     for (let row = 0; row < rows && !this.isClosed; row++) {
       const peer = new UdpPeer(rx.w0[row], rx.w1[row], rx.w2[row], rx.w3[row], rx.port[row])
@@ -287,6 +295,20 @@ export class UdpBatchSocket<Peer extends UdpPeer = UdpPeer> implements UdpSocket
     const code = getSystemErrorName(-errno)
     this.handlers.error(Object.assign(new Error(`${syscall} ${code}`), { code, errno: -errno, syscall }))
   }
+}
+
+/** One for each thread: modules are loaded once in each. */
+let only: SocketPoller<UdpSockets> | undefined
+
+function poller(): SocketPoller<UdpSockets> {
+  only ??= new SocketPoller(openUdpSockets())
+  return only
+}
+
+function open(native: UdpSockets, options: UdpSocketOptions): number {
+  const { family, localAddress, localPort, peer, device, mark, receiveBuffer, sendBuffer, offload } = options
+  const { address, port } = peer ?? NO_PEER
+  return native.open(family, localAddress, localPort, address, port, device, mark, receiveBuffer, sendBuffer, offload)
 }
 
 /** Fewer bytes are copied faster one by one than by a call. */

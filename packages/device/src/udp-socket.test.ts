@@ -1,7 +1,7 @@
 // What holds for both implementations of a UdpSocket, over loopback; no root needed. The batch socket's own: native/test/udp.test.ts.
 
 import { setTimeout as sleep } from 'node:timers/promises'
-import { hasUdp } from '@tun/native'
+import { hasUdpSockets } from '@tun/native'
 import { afterEach, describe, expect, test, vi } from 'vitest'
 import { UdpBatchSocket } from './udp-batch-socket.js'
 import { UdpDgramSocket } from './udp-dgram-socket.js'
@@ -15,7 +15,10 @@ afterEach(() => {
   for (const socket of opened.splice(0)) socket.close()
 })
 
-const implementations = [['UdpDgramSocket', UdpDgramSocket], ...(hasUdp() ? [['UdpBatchSocket', UdpBatchSocket] as const] : [])] as const
+const implementations = [
+  ['UdpDgramSocket', UdpDgramSocket],
+  ...(hasUdpSockets() ? [['UdpBatchSocket', UdpBatchSocket] as const] : []),
+] as const
 
 describe.each(implementations)('%s', (_, Implementation) => {
   function open(options: UdpSocketOptions, handlers: Partial<UdpHandlers> = {}) {

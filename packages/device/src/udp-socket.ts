@@ -2,7 +2,7 @@
 // UdpBatchSocket where the addon has it (Linux), node:dgram elsewhere. Read udp(7) for what a send may answer.
 
 import type { Buffer } from 'node:buffer'
-import { hasUdp } from '@tun/native'
+import { hasUdpSockets } from '@tun/native'
 import type { Owner, PathReport } from '@tun/stack'
 import { UdpBatchSocket } from './udp-batch-socket.js'
 import { UdpDgramSocket } from './udp-dgram-socket.js'
@@ -82,7 +82,7 @@ export interface UdpSocket<Peer extends UdpPeer = UdpPeer> {
 
 /** A batch socket where there is one, else node:dgram. Throws a system error: `code` EADDRNOTAVAIL, EADDRINUSE, EMFILE, EPERM… */
 export function openUdp<Peer extends UdpPeer>(options: UdpSocketOptions, handlers: UdpHandlers<Peer>): UdpSocket<Peer> {
-  batches ??= hasUdp()
+  batches ??= hasUdpSockets()
   return batches ? new UdpBatchSocket(options, handlers) : new UdpDgramSocket(options, handlers)
 }
 
