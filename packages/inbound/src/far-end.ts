@@ -1,4 +1,5 @@
-// Owns: a relay's upstream as its pump sees it, and the same for any Duplex. far-handle.ts has the one for sockets of our dialers.
+// Owns: a relay's upstream as its pump sees it, and the same for any Duplex. far-handle.ts has the one for sockets of our
+// dialers, far-connection.ts for connections of a TUN.
 
 import { Buffer } from 'node:buffer'
 import { Socket } from 'node:net'
@@ -12,10 +13,10 @@ export interface FarSink {
   /** Of `most` bytes, those to read at once. */
   readSize(most: number): number
   /**
-   * Bytes [0, length), borrowed for the call if `owner` is null; else they may be kept with `owner.retain()`. The pump calls `pause` if
+   * Bytes [start, end), borrowed for the call if `owner` is null; else they may be kept with `owner.retain()`. The pump calls `pause` if
    * it has no room for more.
    */
-  received(bytes: Bytes, length: number, owner: Owner | null): void
+  received(bytes: Bytes, start: number, end: number, owner: Owner | null): void
   /** `write` takes more. */
   upstreamDrained(): void
   /** The upstream has sent its FIN. */
@@ -71,7 +72,7 @@ export class StreamEnd implements FarEnd {
     const { stream, sink } = this
     stream.on('drain', () => sink.upstreamDrained())
     stream.on('data', (chunk: Buffer) => {
-      sink.received(chunk as Bytes, chunk.length, this.lend && chunk.length >= WORTH_KEEPING ? KEPT : null)
+      sink.received(chunk as Bytes, 0, chunk.length, this.lend && chunk.length >= WORTH_KEEPING ? KEPT : null)
     })
     stream.on('end', () => sink.upstreamEnded())
     stream.on('finish', () => sink.upstreamFinished())

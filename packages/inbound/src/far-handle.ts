@@ -48,7 +48,7 @@ export class HandleEnd implements FarEnd, TcpSink {
     const { sink } = this
     // What somebody has read into the stream goes first.
     for (let early = this.socket.read() as Bytes | null; early !== null; early = this.socket.read() as Bytes | null) {
-      sink.received(early, early.length, null)
+      sink.received(early, 0, early.length, null)
     }
     if (this.handle.hasEnded) sink.upstreamEnded()
     else if (this.handle.canReceive) this.readable()
@@ -102,7 +102,7 @@ export class HandleEnd implements FarEnd, TcpSink {
       const length = handle.receive(bytes, 0, this.sink.readSize(READ_BYTES))
       if (length > 0) {
         this.isFast = length >= FAST
-        this.sink.received(bytes, length, chunk)
+        this.sink.received(bytes, 0, length, chunk)
       }
       chunk?.release()
       if (length === 0) this.sink.upstreamEnded()

@@ -6,6 +6,7 @@ import type { Socket } from 'node:net'
 import type { Duplex } from 'node:stream'
 import { DialedSocket } from '@tun/device'
 import { ByteRange, type ConnectionSink, errnoError, type Owner, type TcpConnection, type TunSocket } from '@tun/stack'
+import { ConnectionEnd } from './far-connection.js'
 import { type Bytes, endingOf, type FarEnd, type FarSink, StreamEnd } from './far-end.js'
 import { HandleEnd } from './far-handle.js'
 import type { RelayReason, RelayResult } from './relay.js'
@@ -41,7 +42,7 @@ export class Pump implements ConnectionSink, FarSink {
     this.halfCloseTimeout = halfCloseTimeout
     this.resolve = resolve
     const direct = upstream instanceof DialedSocket && !Object.hasOwn(upstream, 'write') ? HandleEnd.of(upstream, this) : null
-    this.far = direct ?? new StreamEnd(upstream, this)
+    this.far = direct ?? ConnectionEnd.of(upstream, this) ?? new StreamEnd(upstream, this)
   }
 
   start(): void {
@@ -121,12 +122,12 @@ export class Pump implements ConnectionSink, FarSink {
     return this.tcp.fetchSize(most)
   }
 
-  received(bytes: Bytes, length: number, owner: Owner | null): void {
+  received(bytes: Bytes, start: number, end: number, owner: Owner | null): void {
     if (this.done) return
-    this.down += length
+    this.down += end - start
     this.halfTimer?.refresh()
     owner?.retain()
-    if (!this.tcp.send(bytes, 0, length, owner)) {
+    if (!this.tcp.send(bytes, start, end, owner)) {
       this.downBlocked = true
       this.far.pause()
     }

@@ -2,7 +2,7 @@
 // Ends are told as they are: a FIN becomes a FIN, a reset a reset, a failed dial the errno of the application's connect().
 
 import type { Duplex } from 'node:stream'
-import { errnoError, isConnecting, type TunSocket, whenConnected } from '@tun/stack'
+import { errnoError, isConnecting, TunSocket, whenConnected } from '@tun/stack'
 import { type Attempt, type Caller, startOf } from './attempt.js'
 import type { Destination, Outbound } from './outbound.js'
 import { Pump } from './pump.js'
@@ -105,6 +105,7 @@ class Joining implements Caller<Duplex> {
     this.far = far
     this.attempt = null
     if (this.socket.destroyed) return this.aborted()
+    if (far instanceof TunSocket) far.accept() // one that came in as well: nobody else would
     if (!isConnecting(far)) return this.connected()
     // Behind all listeners of 'connect': who writes a header there writes first, who checks a certificate may refuse.
     whenConnected(far, error => {
