@@ -54,6 +54,7 @@ describe('UDP', () => {
   })
 
   test('goes to the next server after silence, a closed port and a refusal', async () => {
+    steadyTime()
     const silent = await udpServer(() => {})
     const refusing = await udpServer((query, from, socket) => socket.send(answerTo(query, '6.6.6.6', 0x185), from.port, from.address))
     const good = await udpServer((query, from, socket) => socket.send(answerTo(query, '203.0.113.5'), from.port, from.address))
@@ -72,9 +73,10 @@ describe('UDP', () => {
   })
 
   test('a lost datagram is sent again', async () => {
+    steadyTime()
     let count = 0
     const port = await udpServer((query, from, socket) => {
-      if (++count > 1) socket.send(answerTo(query, '203.0.113.5'), from.port, from.address)
+      if (++count === 2) socket.send(answerTo(query, '203.0.113.5'), from.port, from.address)
     })
     expect(first(await resolver([`127.0.0.1:${port}`]).resolve(QUERY))).toBe('203.0.113.5')
   })
@@ -84,8 +86,11 @@ describe('UDP', () => {
     const alone = await udpServer(cut)
     expect((await resolver([`127.0.0.1:${alone}`], PATIENT).resolve(QUERY))[2] & 2).toBe(2)
     // TCP first: the ports of its connections stay taken for a minute after their end.
-    const both = () => tcpServer(0, query => answerTo(query, '203.0.113.5')).then(port => udpServer(cut, port))
-    const port = await both().catch(both)
+    const both = async (): Promise<number> => {
+      const port = await tcpServer(0, query => answerTo(query, '203.0.113.5'))
+      return udpServer(cut, port).catch(both)
+    }
+    const port = await both()
     expect(first(await resolver([`127.0.0.1:${port}`], PATIENT).resolve(QUERY))).toBe('203.0.113.5')
   })
 })

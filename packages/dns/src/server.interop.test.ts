@@ -30,10 +30,12 @@ async function serve(server: DnsServer): Promise<number> {
   }).listen(0, '127.0.0.1')
   await once(tcp, 'listening')
   const { port } = tcp.address() as { port: number }
-  const udp = createSocket('udp4').bind(port, '127.0.0.1')
-  const [taken] = await Promise.race([once(udp, 'listening'), once(udp, 'error')])
-  if (taken !== undefined) {
-    tcp.close()
+  const udp = createSocket('udp4')
+  const isFree = await new Promise<boolean>(resolve => {
+    udp.once('error', () => resolve(false)).bind(port, '127.0.0.1', () => resolve(true))
+  })
+  if (!isFree) {
+    for (const one of [udp, tcp]) one.close()
     return serve(server)
   }
   udp.on('message', async (query, from) => {

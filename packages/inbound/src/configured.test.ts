@@ -6,7 +6,7 @@ import { decodeMessage, encodeReply, readQuery, writeQuery } from '@tun/dns'
 import { MemoryDevice } from '@tun/stack/testing'
 import { afterEach, expect, test, vi } from 'vitest'
 import { createTunInbound } from './create-tun-inbound.js'
-import { until, type World, world } from './world.test-kit.js'
+import { steadyTime, until, type World, world } from './world.test-kit.js'
 
 const opened: unknown[] = []
 vi.mock('@tun/device', async original => ({
@@ -86,6 +86,7 @@ test('use-hosts: false leaves hosts aside', async () => {
 })
 
 test('cache-max-size: with 0 every question goes to the nameserver', async () => {
+  steadyTime()
   const { at, asked } = await nameserver('A', '192.0.2.9')
   for (const [size, questions] of [
     [4096, 1],

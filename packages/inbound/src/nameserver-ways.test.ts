@@ -4,12 +4,14 @@ import { once } from 'node:events'
 import { PassThrough } from 'node:stream'
 import { type DnsOptions, parseDns } from '@tun/config'
 import { encodeReply, readQuery } from '@tun/dns'
-import { afterEach, expect, test } from 'vitest'
+import { afterEach, beforeEach, expect, test } from 'vitest'
 import { NameService } from './name-service.js'
 import type { NameserverOutbound } from './nameserver-ways.js'
 import type { Destination, Outbound } from './outbound.js'
+import { steadyTime } from './world.test-kit.js'
 
 const opened: (() => void)[] = []
+beforeEach(steadyTime) // a query that is asked again is counted
 afterEach(() => {
   for (const close of opened.splice(0)) close()
 })

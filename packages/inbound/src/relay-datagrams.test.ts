@@ -422,6 +422,7 @@ describe('failures', () => {
   })
 
   test('an association that ends as soon as it is there is not made again for every datagram', async () => {
+    vi.useFakeTimers()
     const outbound = new FakeOutbound()
     const { flow, failures } = start(outbound)
     flow.says('1', real(1))

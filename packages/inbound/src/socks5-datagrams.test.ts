@@ -243,11 +243,12 @@ describe('the end', () => {
   test('a relay whose port is closed ends it with the kernel’s error', async () => {
     const server = await relay()
     const client = await associate(server)
+    const ended = once(await server.control, 'close')
     server.relayed.close()
     opened.splice(opened.indexOf(server.relayed), 1)
     client.send(Buffer.from('x'), V4)
     expect(await client.closed).toMatchObject({ code: 'ECONNREFUSED' })
-    await once(await server.control, 'close')
+    await ended
   })
 
   test('a proxy that resets right behind its answer is a failure or a closed association, never an uncaught error', async () => {
@@ -269,8 +270,9 @@ describe('the end', () => {
   test('an address of ours that is none is the kernel’s error, and the stream is closed', async () => {
     const server = await relay({ reply: port => Buffer.concat([hex(`05 00 00 04 ${'00'.repeat(15)}01`), port16(port)]) })
     const outbound = socks5(server, { localAddress6: '2001:db8::1' })
+    const ended = server.control.then(control => once(control, 'close'))
     await expect(outbound.associate!(FLOW)).rejects.toMatchObject({ code: 'EADDRNOTAVAIL' })
-    await once(await server.control, 'close')
+    await ended
   })
 })
 
