@@ -17,6 +17,7 @@ const alias = {
   '@tun/dns': source('packages/dns/src/index.ts'),
   '@tun/config': source('packages/config/src/index.ts'),
   '@tun/inbound': source('packages/inbound/src/index.ts'),
+  'fast-check': source('test/setup/fast-check.ts'),
 }
 
 // All unit tests once more with other defaults of the stack: test/long/prediction.mjs.

@@ -139,9 +139,9 @@ export interface Isolated {
 export function isolate(request: IsolateRequest): Isolated
 
 /**
- * Sockets of the kernel of one thread, numbered by slots, behind one epoll descriptor. A slot is given to another socket once no answer of
- * wait() names it. Answers of -1 and below are negative errnos; TypeError (ERR_TUN_BUFFER) for a detached or too small array and for what is
- * no slot, never for what the network did.
+ * The kernel's sockets of one thread, numbered by slots, behind one epoll descriptor. A slot is given to another socket once the last answer
+ * of wait() does not name it. Answers of -1 and below are negative errnos; TypeError (ERR_TUN_BUFFER) for a detached or too small array and
+ * for what is no slot, never for what the network did.
  */
 export interface SocketSet {
   /** Pairs of slot and events. Answers how many; at most 256. */
@@ -157,15 +157,16 @@ export interface SocketSet {
 }
 
 /**
- * UDP in batches. A table is 8 words – status, errno, rows refused – and 14 columns of `capacity`: start, length, segment, the four words of
- * the address, port, errno of the row, hop limit, and the four words of who wrote a report; see packages/device/src/datagram-batch.ts.
+ * UDP in batches. A table is 8 words – status, errno, rows refused – and 14 columns of `capacity`: start, length, segment, the four words
+ * of the address, port, errno of the row, hop limit, and the four words of who wrote a report; see packages/device/src/datagram-batch.ts.
  * Events: readable 1, writable 2 (while it is watched), reports are waiting 8; level triggered.
  */
 export interface UdpSockets extends SocketSet {
   /**
    * The slot. A socket is of one family: those of IPv6 are IPV6_V6ONLY. It is bound if an address or a port is given, connected if a peer
-   * is. Buffers are bytes asked for with SO_RCVBUF and SO_SNDBUF; `offload`, true unless it is false, is UDP_GRO and UDP_SEGMENT where the
-   * kernel has them. Throws NativeError: `syscall` socket, setsockopt (`detail` device, mark, buffer…), bind, connect or epoll_ctl.
+   * is. Buffers are bytes asked for with SO_RCVBUF and SO_SNDBUF. `offload`, true unless it is false, is UDP_SEGMENT where the kernel has
+   * it, and UDP_GRO once several datagrams have come at once. Throws NativeError: `syscall` socket, setsockopt (`detail` device, mark,
+   * buffer…), bind, connect or epoll_ctl.
    */
   open(
     family: 4 | 6,

@@ -1,5 +1,6 @@
 // Owns: UDP sockets that take and give datagrams in batches, many behind one epoll descriptor. Addresses are four words as in the engine
-// (wire/address.ts): IPv4 a.b.c.d is ::ffff:a.b.c.d. Rows: packages/device/src/datagram-batch.ts, whose numbers must agree with DatagramRows.
+// (wire/address.ts): IPv4 a.b.c.d is ::ffff:a.b.c.d. Rows: packages/device/src/datagram-batch.ts, whose numbers must agree with
+// DatagramRows.
 
 #pragma once
 
@@ -96,6 +97,8 @@ class Udp {
   bool probing = false;
   /** Datagrams longer than this go one by one: 0 where the kernel has no UDP_SEGMENT. */
   int gsoLimit = 0;
+  /** UDP_GRO is to be asked for when several datagrams have come at once. */
+  bool wantsTrains = false;
 };
 
 class UdpSockets : public SocketSet {

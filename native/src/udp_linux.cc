@@ -94,10 +94,8 @@ bool Udp::prepare(const UdpRequest& request, Failure& failure) {
     if (bytes <= 0 || setsockopt(fd, SOL_SOCKET, force, &bytes, sizeof bytes) == 0) continue;
     if (setsockopt(fd, SOL_SOCKET, option, &bytes, sizeof bytes) < 0) return fail(failure, "setsockopt", "buffer");
   }
-  if (request.offload) {
-    setsockopt(fd, SOL_UDP, UDP_GRO, &on, sizeof on);  // without it datagrams come one by one
-    if (knowsTrains(fd)) gsoLimit = MAX_TRAIN;
-  }
+  wantsTrains = request.offload;
+  if (request.offload && knowsTrains(fd)) gsoLimit = MAX_TRAIN;
   Address at;
   socklen_t length = 0;
   if (!request.address.empty() || request.port != 0) {
@@ -160,6 +158,13 @@ size_t Udp::receive(uint8_t* slab, size_t stride, DatagramRows& rows, size_t cou
       if (size > 0 && static_cast<unsigned>(size) < messages[i].msg_len) rows.segment(i) = size;
     }
     toRow(from[i], rows, i);
+  }
+  if (n > 1 && wantsTrains) {
+    // Not at the opening: most sockets are for an answer or two, and when the first one of the machine gets it and when the last one with
+    // it is closed, the kernel rewrites its own code (udp_encap_needed_key), which takes longer than all the rest.
+    const int on = 1;
+    setsockopt(fd, SOL_UDP, UDP_GRO, &on, sizeof on);  // without it datagrams come one by one
+    wantsTrains = false;
   }
   return static_cast<size_t>(n);
 }

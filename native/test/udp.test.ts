@@ -40,8 +40,27 @@ describe.each([
 ] as const)('a batch over IPv%i', (family, address, words) => {
   const pair = (options = {}) => {
     const [a, b] = [open({ family, address, ...options }), open({ family, address, ...options })]
+    rowsOf(2, b, a)
+    rowsOf(2, a, b)
     return { a, b, port: b.port, portA: a.port }
   }
+
+  /** Sends so many datagrams at once, and answers how many rows they are received as. */
+  function rowsOf(count: number, from: Socket, to: Socket) {
+    const tx = new Table()
+    for (let i = 0; i < count; i++) tx.add(Buffer.of(i), words, to.port)
+    tx.send(from)
+    const rx = new Table()
+    rx.receive(to)
+    expect(rx.datagrams().map(datagram => datagram[0])).toEqual(Array.from({ length: count }, (_, i) => i))
+    return rx.count
+  }
+
+  it('is received as a train once several datagrams have come at once; without offload never', () => {
+    const [from, to, without] = [open({ family, address }), open({ family, address }), open({ family, address, offload: false })]
+    expect([1, 3, 3, 2].map(count => rowsOf(count, from, to))).toEqual([1, 3, 1, 1])
+    expect([1, 3, 3, 2].map(count => rowsOf(count, from, without))).toEqual([1, 3, 3, 2])
+  })
 
   it('goes as one train, is received as one, and every datagram of it is whole: the last one is shorter', () => {
     const { a, b, port, portA } = pair()

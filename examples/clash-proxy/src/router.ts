@@ -64,9 +64,16 @@ export class Router<S extends Incoming> {
   }
 
   /** The same for a flow's datagrams to one destination; null: rejected. */
-  async routeDatagrams(source: Endpoint, destination: Destination): Promise<Outbound | null> {
+  routeDatagrams(source: Endpoint, destination: Destination): Outbound | null | Promise<Outbound | null> {
+    const { mode, rules } = this.options
     if (this.isRefusedIpv6(destination)) return null
-    const rule = await this.ruleFor({ network: 'udp', source, destination })
+    const traffic: Traffic = { network: 'udp', source, destination }
+    if (mode !== 'rule') return this.carrierOf(traffic, undefined)
+    if (!rules.wantsAddress(traffic)) return this.carrierOf(traffic, rules.find(traffic))
+    return this.ruleFor(traffic).then(rule => this.carrierOf(traffic, rule))
+  }
+
+  private carrierOf({ source, destination }: Traffic, rule: Rule | undefined): Outbound | null {
     const target = this.targetOf(rule)
     this.options.log.info?.(`${way('udp', source, destination)}${this.because(rule)} using ${target.name}`)
     return target.outbound ?? (target.reject === 'drop' ? SINK : null)

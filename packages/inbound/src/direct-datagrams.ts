@@ -1,7 +1,7 @@
 // Owns: UDP by the machine's own sockets: one unconnected socket per family and flow, so that the mapping is endpoint-independent
 // and anybody's answer comes back (RFC 4787 §4.1, §5). Read udp(7) for what a send may answer.
 
-import { openUdp, UdpPeer, type UdpSocket } from '@tun/device'
+import { openUdp, type UdpHandlers, UdpPeer, type UdpSocket } from '@tun/device'
 import type { Slab } from '@tun/stack'
 import type { DirectOptions, Lookup } from './direct.js'
 import { asSeenFrom } from './direct-reports.js'
@@ -50,7 +50,7 @@ export function openDirectDatagrams(flow: DatagramFlow, options: DirectOptions &
   return new DirectDatagrams(flow, options)
 }
 
-class DirectDatagrams extends LendingDatagrams {
+class DirectDatagrams extends LendingDatagrams implements UdpHandlers<Target> {
   readonly closed: Promise<Error | undefined>
   private resolveClosed!: (error: Error | undefined) => void
   private isClosed = false
@@ -152,7 +152,7 @@ class DirectDatagrams extends LendingDatagrams {
   }
 
   /** A name's next address, as on any machine without IPv6; if there is none the application is told. */
-  private unreachable(payload: Uint8Array, address: string, to: Destination, ttl?: number): void {
+  private withoutWay(payload: Uint8Array, address: string, to: Destination, ttl?: number): void {
     if (this.isClosed) return
     const name = to.host === undefined || to.real ? undefined : this.names.get(to.host)
     if (name?.addresses[0] === address) {
@@ -169,7 +169,7 @@ class DirectDatagrams extends LendingDatagrams {
     if (target === null) return false
     const socket = this.socketFor(target)
     if (socket !== undefined) return socket.send(payload, target, null, ttl)
-    this.unreachable(payload, address, to, ttl)
+    this.withoutWay(payload, address, to, ttl)
     return false
   }
 
@@ -195,17 +195,7 @@ class DirectDatagrams extends LendingDatagrams {
     const { interface: device, mark } = this.options
     const localAddress = family === 6 ? this.options.localAddress6 : this.options.localAddress
     try {
-      return openUdp<Target>(
-        { family, localAddress, device, mark, receiveBuffer: RECEIVE_BUFFER, maxQueued: MAX_QUEUED },
-        {
-          datagram: (bytes, start, end, from) => this.give(bytes, start, end, this.endpointOf(from)),
-          refused: (code, payload, target, ttl) => {
-            if (target && NO_WAY.has(code)) this.unreachable(payload, target.address, target.to, ttl)
-          },
-          unreachable: (code, peer, report, quoted) => this.reported(code, peer, report, quoted),
-          error: error => this.end(error),
-        },
-      )
+      return openUdp<Target>({ family, localAddress, device, mark, receiveBuffer: RECEIVE_BUFFER, maxQueued: MAX_QUEUED }, this)
     } catch (error) {
       if (NO_FAMILY.has((error as NodeJS.ErrnoException).code ?? '')) this.withoutFamily(family, error as Error)
       else this.end(error as Error)
@@ -222,7 +212,21 @@ class DirectDatagrams extends LendingDatagrams {
     }, ALONE).unref()
   }
 
-  private reported(code: string, peer: UdpPeer, report: PathReport, quoted: Uint8Array): void {
+  // ---- what its sockets tell
+
+  datagram(bytes: Buffer, start: number, end: number, from: UdpPeer): void {
+    this.give(bytes, start, end, this.endpointOf(from))
+  }
+
+  refused(code: string, payload: Uint8Array, target: Target | null, ttl?: number): void {
+    if (target && NO_WAY.has(code)) this.withoutWay(payload, target.address, target.to, ttl)
+  }
+
+  error(error: Error): void {
+    this.end(error)
+  }
+
+  unreachable(code: string, peer: UdpPeer, report: PathReport, quoted: Uint8Array): void {
     const to = this.destinationOf(peer)
     if (this.flow.report === undefined) {
       if (code === 'ECONNREFUSED') this.flow.reject?.(to, quoted.length)

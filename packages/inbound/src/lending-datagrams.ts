@@ -11,13 +11,15 @@ import type { DatagramOutbound, Destination, Endpoint } from './outbound.js'
  */
 export const ASKED_FOR = 48
 
-/** A datagram that came back: bytes[start, end) are borrowed for the call; the same `from` means the same sender. */
-export type LentReceiver = (bytes: Uint8Array, start: number, end: number, from: Endpoint) => void
+export interface LentReceiver {
+  /** A datagram that came back: bytes[start, end) are borrowed for the call; the same `from` means the same sender. */
+  receiveLent(bytes: Uint8Array, start: number, end: number, from: Endpoint): void
+}
 
 export abstract class LendingDatagrams implements DatagramOutbound {
   abstract readonly closed: Promise<Error | undefined>
   private receive: ((payload: Buffer, from: Endpoint) => void) | null = null
-  private receiveLent: LentReceiver | null = null
+  private receiver: LentReceiver | null = null
 
   abstract send(payload: Uint8Array, to: Destination, ttl?: number): boolean
 
@@ -34,12 +36,12 @@ export abstract class LendingDatagrams implements DatagramOutbound {
   }
 
   /** In place of `onMessage`. */
-  onLent(fn: LentReceiver): void {
-    this.receiveLent = fn
+  onLent(receiver: LentReceiver): void {
+    this.receiver = receiver
   }
 
   protected give(bytes: Buffer, start: number, end: number, from: Endpoint): void {
-    if (this.receiveLent !== null) this.receiveLent(bytes, start, end, from)
+    if (this.receiver !== null) this.receiver.receiveLent(bytes, start, end, from)
     else this.receive?.(copyOf(bytes, start, end), from)
   }
 }

@@ -536,7 +536,7 @@ describe('with an outbound of our own', () => {
     send('192.0.2.2', 7, 8)
     send('192.0.2.1', 7, 9)
     await until(() => association.took.length === 7)
-    const lent = ['330 / 100 192.0.2.1:7', '200 192.0.2.1:7', '6 192.0.2.1:7', '+ 5', '8 192.0.2.2:7', '9 192.0.2.1:7']
+    const lent = ['330 / 100 192.0.2.1:7', '200 192.0.2.1:7', '+ 5', '6 192.0.2.1:7', '8 192.0.2.2:7', '9 192.0.2.1:7']
     expect(association.took).toEqual(['+ 1', ...lent])
     // Both directions are use, and nothing is held.
     association.answer('good', { address: '203.0.113.5', port: 99, family: 4 })

@@ -7,7 +7,7 @@ import { type AddressWords, type Datagram, type DatagramCarrier, parseAddress, t
 import { AssociationBound, associationLimit } from './association-bound.js'
 import { type Attempt, type Caller, startOf } from './attempt.js'
 import { attempt } from './emitter.js'
-import { ASKED_FOR, LendingDatagrams } from './lending-datagrams.js'
+import { ASKED_FOR, LendingDatagrams, type LentReceiver } from './lending-datagrams.js'
 import type { DatagramOutbound, Destination, Endpoint, Outbound } from './outbound.js'
 
 /** Which outbound carries datagrams to this destination; null: none, the application is told so (port unreachable). */
@@ -37,8 +37,7 @@ export interface RelayDatagramsOptions {
 
 /** Carries the flow's datagrams until it ends. Attach it in the 'flow' listener; it never throws for what the network does. */
 export function relayDatagrams(flow: TunFlow, route: Outbound | DatagramRoute, options: RelayDatagramsOptions = {}): void {
-  const failed = (error: Error, to: Destination) => attempt(() => options.failed?.(error, to), throwLater) // it ends nothing here
-  const relay = new FlowRelay(flow, typeof route === 'function' ? route : () => route, failed)
+  const relay = new FlowRelay(flow, route, options)
   flow.on('message', (payload, to, ttl) => relay.send(payload, to, ttl))
   flow.on('close', () => relay.close())
   flow.carrier = relay
@@ -75,12 +74,12 @@ class Path {
   line: Line | null = null
   /** Until then datagrams are rejected; 0: they wait for the route. */
   rejectsUntil = 0
-  readonly waiting: Waiting
+  /** For the route, if that takes its time. */
+  waiting: Waiting | null = null
   readonly to: Destination
   private words: AddressWords | null = null
 
-  constructor(held: Held, to: Destination) {
-    this.waiting = new Waiting(held)
+  constructor(to: Destination) {
     this.to = bare(to)
   }
 
@@ -101,13 +100,13 @@ class FlowRelay implements DatagramCarrier {
   /** Some of them, the last used one first. */
   private readonly recent: Path[] = []
   private readonly lines: Line[] = []
-  private readonly held: Held = { bytes: 0 }
+  readonly held: Held = { bytes: 0 }
   private closed = false
 
   constructor(
-    private readonly flow: TunFlow,
-    private readonly route: DatagramRoute,
-    private readonly failed: (error: Error, to: Destination) => void,
+    readonly flow: TunFlow,
+    private readonly route: Outbound | DatagramRoute,
+    private readonly options: RelayDatagramsOptions,
   ) {}
 
   send(payload: Buffer, to: Destination, ttl: number): void {
@@ -118,7 +117,7 @@ class FlowRelay implements DatagramCarrier {
       path.line.send(payload, bare(to), ttl)
       if (this.recent[0] !== path) this.remember(path)
     } else if (path.rejectsUntil > 0) this.flow.reject(to, payload.length)
-    else path.waiting.add(payload, to, ttl)
+    else (path.waiting ??= new Waiting(this.held)).add(payload, to, ttl)
   }
 
   /** A datagram, or a train, on a way that is known; what needs a decision comes as 'message'. */
@@ -155,31 +154,51 @@ class FlowRelay implements DatagramCarrier {
   }
 
   private findPath(key: string, to: Destination): Path {
-    const path = new Path(this.held, to)
+    const path = new Path(to)
     this.paths.delete(key) // a new one is the newest
     if (this.paths.size >= MAX_PATHS) this.paths.delete(this.paths.keys().next().value as string)
     this.paths.set(key, path)
-    void this.settle(path, to)
+    this.settle(path, to)
     return path
   }
 
-  private async settle(path: Path, to: Destination): Promise<void> {
-    let outbound: Outbound | null = null
+  private settle(path: Path, to: Destination): void {
+    let found: Outbound | null | Promise<Outbound | null>
     try {
-      outbound = await this.route(to)
+      found = typeof this.route === 'function' ? this.route(to) : this.route
     } catch (error) {
-      if (!this.closed) this.failed(error as Error, to)
+      return this.unsettled(path, to, error as Error)
     }
+    if (found === null || !('then' in found)) return this.settled(path, to, found)
+    found.then(
+      outbound => this.settled(path, to, outbound),
+      error => this.unsettled(path, to, error as Error),
+    )
+  }
+
+  private settled(path: Path, to: Destination, outbound: Outbound | null): void {
     if (this.closed) return
+    const { waiting } = path
     if (outbound === null) {
       path.rejectsUntil = performance.now() + RETRY
-      path.waiting.drain((payload, where) => this.flow.reject(where, payload.length))
+      waiting?.drain((payload, where) => this.flow.reject(where, payload.length))
       return
     }
     const line = this.lineFor(outbound, to)
     path.line = line
     this.remember(path)
-    path.waiting.drain((payload, where, ttl) => line.send(payload, bare(where), ttl))
+    waiting?.drain((payload, where, ttl) => line.send(payload, bare(where), ttl))
+  }
+
+  private unsettled(path: Path, to: Destination, error: Error): void {
+    if (this.closed) return
+    this.failed(error, to)
+    this.settled(path, to, null)
+  }
+
+  /** What it throws is the listener's, and ends nothing here. */
+  failed(error: Error, to: Destination): void {
+    attempt(() => this.options.failed?.(error, to), throwLater)
   }
 
   private lineFor(through: Outbound, to: Destination): Line {
@@ -188,7 +207,7 @@ class FlowRelay implements DatagramCarrier {
     if (known >= 0 && !this.lines[known].over) return this.lines[known]
     if (known >= 0) this.lines.splice(known, 1)
     else if (this.lines.length === MAX_LINES) this.closeIdlest()
-    const line = new Line(this.flow, through, fakeAddress, this.held, error => this.failed(error, to))
+    const line = new Line(this, through, fakeAddress, to)
     this.lines.push(line)
     return line
   }
@@ -213,7 +232,7 @@ function isSame(a: Destination, b: Destination): boolean {
 }
 
 /** One association. */
-class Line implements Caller<DatagramOutbound> {
+class Line implements Caller<DatagramOutbound>, LentReceiver {
   /** It has ended, or has failed long enough ago. */
   over = false
   usedAt = performance.now()
@@ -227,15 +246,18 @@ class Line implements Caller<DatagramOutbound> {
   private lastSender: Sender | null = null
   private isFailed = false
 
+  private readonly flow: TunFlow
+
   constructor(
-    private readonly flow: TunFlow,
+    private readonly relay: FlowRelay,
     readonly through: Outbound,
     /** null: for all real destinations. */
     readonly fakeAddress: string | null,
-    held: Held,
-    private readonly tellFailed: (error: Error) => void,
+    /** Whose datagram it was opened for. */
+    private readonly to: Destination,
   ) {
-    this.waiting = new Waiting(held)
+    this.flow = relay.flow
+    this.waiting = new Waiting(relay.held)
     bound ??= new AssociationBound(associationLimit())
     bound.enter(this, this.usedAt)
     try {
@@ -302,7 +324,7 @@ class Line implements Caller<DatagramOutbound> {
     const openedAt = performance.now()
     if (opened instanceof LendingDatagrams) {
       this.lending = opened
-      opened.onLent((bytes, start, end, from) => this.receiveLent(bytes, start, end, from))
+      opened.onLent(this)
     } else opened.onMessage((payload, from) => this.receive(payload, from))
     void opened.closed.then(error => {
       if (this.over) return
@@ -324,7 +346,7 @@ class Line implements Caller<DatagramOutbound> {
     }
   }
 
-  private receiveLent(bytes: Uint8Array, start: number, end: number, from: Endpoint): void {
+  receiveLent(bytes: Uint8Array, start: number, end: number, from: Endpoint): void {
     if (this.over) return
     this.use()
     if (from !== this.lastFrom) {
@@ -348,7 +370,7 @@ class Line implements Caller<DatagramOutbound> {
     this.isFailed = true
     bound?.leave(this)
     this.waiting.drain((payload, to) => this.flow.reject(to, payload.length))
-    this.tellFailed(error)
+    this.relay.failed(error, this.to)
     setTimeout(() => {
       this.over = true
     }, RETRY).unref()

@@ -1,4 +1,5 @@
 import { createSocket, type Socket as UdpSocket } from 'node:dgram'
+import { subscribe, unsubscribe } from 'node:diagnostics_channel'
 import { once } from 'node:events'
 import { createServer, type Socket } from 'node:net'
 import { afterEach, describe, expect, test } from 'vitest'
@@ -221,6 +222,7 @@ describe('a datagram', () => {
 describe('the end', () => {
   test.each<[string, (control: Socket) => void, unknown]>([
     ['closes', control => control.end(), undefined],
+    ['says a lot that nobody asked for on, and then closes,', control => control.end(Buffer.alloc(1 << 20)), undefined],
     ['resets', control => control.resetAndDestroy(), { code: 'ECONNRESET' }],
   ])('a proxy that %s the stream ends the association', async (_, act, error) => {
     const server = await relay()
@@ -229,6 +231,21 @@ describe('the end', () => {
     expect(await client.closed).toEqual(error === undefined ? undefined : expect.objectContaining(error))
     expect(client.send(Buffer.from('x'), V4)).toBe(false)
   })
+
+  test.each([undefined, new Error('enough')])(
+    'whoever has the stream from tun.dial and destroys it (%s) ends the association',
+    async error => {
+      let control!: Socket
+      const keep = (message: unknown) => {
+        control = (message as { socket: Socket }).socket
+      }
+      subscribe('tun.dial', keep)
+      const client = await associate(await relay())
+      unsubscribe('tun.dial', keep)
+      control.destroy(error)
+      expect(await client.closed).toBe(error)
+    },
+  )
 
   test('ours closes the stream, which ends the association at the proxy', async () => {
     const server = await relay()

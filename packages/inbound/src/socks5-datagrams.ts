@@ -2,8 +2,9 @@
 
 import type { Buffer } from 'node:buffer'
 import type { Socket } from 'node:net'
-import { type DialedSocket, openUdp, type UdpSocket } from '@tun/device'
+import { type DialedSocket, openUdp, type UdpHandlers, type UdpSocket } from '@tun/device'
 import { formatAddress, type Slab } from '@tun/stack'
+import { onceOver } from './control-stream.js'
 import { LendingDatagrams } from './lending-datagrams.js'
 import { type DatagramOutbound, type Destination, DialError, type Endpoint } from './outbound.js'
 import { ATYP_IPV4, ATYP_IPV6, ATYP_NAME, encodeAddress } from './socks5-address.js'
@@ -25,7 +26,7 @@ export function openSocks5Datagrams(control: DialedSocket | Socket, relay: Endpo
   return datagrams
 }
 
-class Socks5Datagrams extends LendingDatagrams {
+class Socks5Datagrams extends LendingDatagrams implements UdpHandlers {
   readonly closed: Promise<Error | undefined>
   private resolveClosed!: (error: Error | undefined) => void
   private isClosed = false
@@ -35,30 +36,23 @@ class Socks5Datagrams extends LendingDatagrams {
   private lastSource: Uint8Array = new Uint8Array(0)
   private lastEndpoint!: Endpoint
   private udp: UdpSocket | undefined
+  private relayPort = 0
 
   constructor(private readonly control: DialedSocket | Socket) {
     super()
     this.closed = new Promise(resolve => {
       this.resolveClosed = resolve
     })
-    control.on('error', error => this.end(error))
-    control.on('end', () => this.end(undefined))
-    control.on('close', () => this.end(undefined))
     control.setKeepAlive(true, KEEPALIVE)
-    control.resume() // nothing is said on it any more, but its end
+    onceOver(control, error => this.end(error))
   }
 
   /** Only what comes from the relay is let in, by the kernel. */
   open({ address, port, family }: Endpoint, localAddress: string | undefined): void {
     const options = { family, localAddress, peer: { address, port }, receiveBuffer: RECEIVE_BUFFER, maxQueued: MAX_QUEUED }
+    this.relayPort = port
     try {
-      this.udp = openUdp(options, {
-        datagram: (bytes, start, end) => this.unwrap(bytes, start, end),
-        unreachable: code => {
-          if (code === 'ECONNREFUSED') this.end(new DialError(code, `the SOCKS5 proxy's UDP port ${port} is closed`))
-        },
-        error: error => this.end(error),
-      })
+      this.udp = openUdp(options, this)
     } catch (error) {
       this.end(error as Error)
       throw error
@@ -92,8 +86,16 @@ class Socks5Datagrams extends LendingDatagrams {
     return this.lastHeader
   }
 
+  unreachable(code: string): void {
+    if (code === 'ECONNREFUSED') this.end(new DialError(code, `the SOCKS5 proxy's UDP port ${this.relayPort} is closed`))
+  }
+
+  error(error: Error): void {
+    this.end(error)
+  }
+
   /** §7: RSV RSV FRAG ATYP address port payload. What does not parse is dropped. */
-  private unwrap(message: Buffer, start: number, end: number): void {
+  datagram(message: Buffer, start: number, end: number): void {
     if (end - start < 10 || message[start + 2] !== 0) return
     switch (message[start + 3]) {
       case ATYP_IPV4:
