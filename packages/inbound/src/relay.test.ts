@@ -270,10 +270,10 @@ describe('ends', () => {
 
   test('half-closed and busy is not idle, also where only queues drain', async () => {
     steadyTime()
-    await using w = await world({ kernel: { rcvBuf: 65_536 } })
+    await using w = await world({ kernel: { rcvBuf: 32_768 } })
     const data = bytes(700_000)
     const server = await serve(socket => socket.end(data).resume())
-    const results = relaying(w, () => dial(server.port), { halfCloseTimeout: 250 })
+    const results = relaying(w, () => dial(server.port), { halfCloseTimeout: 400 })
     const app = w.connect('192.0.2.1', 80)
     const got: Buffer[] = []
     app.on('data', chunk => {
