@@ -29,7 +29,9 @@ export interface TcpSink {
   failed(errno: number): void
 }
 
-const EAGAIN = 11 // Linux
+// Linux
+const EAGAIN = 11
+const EPIPE = 32
 const READABLE = 1
 const WRITABLE = 2
 const FAILED = 4
@@ -70,6 +72,7 @@ export class TcpHandle {
 
   /** Bytes the kernel took, or a negative errno. Fewer than there are: `writable` follows. */
   send(bytes: Uint8Array, start: number, end: number): number {
+    if (this.slot < 0) return -EPIPE // destroyed in this turn: nobody has been told yet
     const sent = this.poller.native.send(this.slot, bytes, start, end)
     if (sent >= 0) this.bytesSent += sent
     if (sent === -EAGAIN || (sent >= 0 && sent < end - start)) {

@@ -1,8 +1,9 @@
 // Owns: an upstream that is a connection of a TUN itself – another inbound's, or one that `connect()` opened: ranges go from one stack's
 // queue to the other's as they lie, no stream between.
 
+import type { Duplex } from 'node:stream'
 import { ByteRange, type ConnectionSink, errnoError, type TcpConnection, TunSocket } from '@tun/stack'
-import type { FarEnd, FarSink } from './far-end.js'
+import { type FarEnd, type FarSink, isWatched } from './far-end.js'
 
 /** One for all: it is valid until the next read, and every range is handed on before that. */
 const range = new ByteRange()
@@ -21,10 +22,9 @@ export class ConnectionEnd implements FarEnd, ConnectionSink {
     this.tcp = socket.detach(this)
   }
 
-  /** Null: it is no such socket, or somebody has written to the stream already, which goes first. */
-  static of(stream: unknown, sink: FarSink): ConnectionEnd | null {
-    if (!(stream instanceof TunSocket) || Object.getPrototypeOf(stream) !== TunSocket.prototype || Object.hasOwn(stream, 'write'))
-      return null
+  /** Null: it is no such socket, somebody looks on, or has written to the stream already, which goes first. */
+  static of(stream: Duplex, sink: FarSink): ConnectionEnd | null {
+    if (!(stream instanceof TunSocket) || Object.getPrototypeOf(stream) !== TunSocket.prototype || isWatched(stream)) return null
     return stream.destroyed || stream.writableLength > 0 || stream.writableEnded ? null : new ConnectionEnd(stream, sink)
   }
 

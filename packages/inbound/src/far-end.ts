@@ -53,6 +53,11 @@ function byReference(stream: Duplex): boolean {
   return Object.getPrototypeOf(stream) === Socket.prototype && !Object.hasOwn(stream, 'write') && !Object.hasOwn(stream, '_write')
 }
 
+/** Somebody looks on: has put a `write` of its own on the stream, or listens to what it receives. Nothing may pass it by. */
+export function isWatched(stream: Duplex): boolean {
+  return Object.hasOwn(stream, 'write') || stream.listenerCount('data') > 0
+}
+
 export class StreamEnd implements FarEnd {
   private readonly stream: Duplex
   private readonly lend: boolean

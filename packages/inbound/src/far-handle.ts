@@ -127,7 +127,7 @@ export class HandleEnd implements FarEnd, TcpSink {
   }
 
   private broken(answer: number, syscall: string): void {
-    this.sink.upstreamFailed(this.socket.systemError(-answer, syscall))
+    this.sink.upstreamFailed(this.socket.errored ?? this.socket.systemError(-answer, syscall))
   }
 
   private dropRest(): void {

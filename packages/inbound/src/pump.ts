@@ -7,7 +7,7 @@ import type { Duplex } from 'node:stream'
 import { DialedSocket } from '@tun/device'
 import { ByteRange, type ConnectionSink, errnoError, type Owner, type TcpConnection, type TunSocket } from '@tun/stack'
 import { ConnectionEnd } from './far-connection.js'
-import { type Bytes, endingOf, type FarEnd, type FarSink, StreamEnd } from './far-end.js'
+import { type Bytes, endingOf, type FarEnd, type FarSink, isWatched, StreamEnd } from './far-end.js'
 import { HandleEnd } from './far-handle.js'
 import type { RelayReason, RelayResult } from './relay.js'
 
@@ -41,7 +41,7 @@ export class Pump implements ConnectionSink, FarSink {
     this.upstream = upstream
     this.halfCloseTimeout = halfCloseTimeout
     this.resolve = resolve
-    const direct = upstream instanceof DialedSocket && !Object.hasOwn(upstream, 'write') ? HandleEnd.of(upstream, this) : null
+    const direct = upstream instanceof DialedSocket && !isWatched(upstream) ? HandleEnd.of(upstream, this) : null
     this.far = direct ?? ConnectionEnd.of(upstream, this) ?? new StreamEnd(upstream, this)
   }
 

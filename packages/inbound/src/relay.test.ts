@@ -5,7 +5,7 @@ import type { TunSocket } from '@tun/stack'
 import { afterEach, describe, expect, test } from 'vitest'
 import { direct } from './direct.js'
 import { type RelayOptions, type RelayResult, relay, type Upstream } from './relay.js'
-import { bytes, closed, readAll, steadyTime, until, type World, world } from './world.test-kit.js'
+import { APP, bytes, closed, readAll, steadyTime, uncaught, until, type World, world } from './world.test-kit.js'
 
 const opened: { close(): void }[] = []
 afterEach(() => {
@@ -164,6 +164,26 @@ describe('bytes', () => {
     await atRest(w)
   })
 
+  test.each(['one that was dialled', 'a connection of a TUN'])('whoever listens to an upstream hears all it receives: %s', async kind => {
+    await using w = await world()
+    await using v = await world()
+    const answers = (socket: Duplex) => void socket.once('data', () => socket.end('answer'))
+    const server = await serve(answers)
+    v.accepting().then(answers)
+    const upstream: Duplex =
+      kind === 'a connection of a TUN'
+        ? v.inbound.connect({ host: APP, port: 22 })
+        : await direct().dial({ address: '127.0.0.1', port: server.port, family: 4 })
+    let heard = ''
+    upstream.on('data', chunk => {
+      heard += chunk
+    })
+    relaying(w, () => upstream)
+    const app = w.connect('192.0.2.1', 80)
+    app.end('question')
+    expect([String(await readAll(app)), heard]).toEqual(['answer', 'answer'])
+  })
+
   test('a socket whose Duplex is half full, and a slower upstream: order is kept, nothing stays behind in the Duplex', async () => {
     await using w = await world()
     const stranger = new Stranger()
@@ -238,6 +258,33 @@ describe('bytes', () => {
 })
 
 describe('ends', () => {
+  test('an upstream that is destroyed in the very turn in which bytes come for it: the relay ends by its error, and throws nothing', async () => {
+    await using w = await world()
+    const server = await serve(socket => socket.resume())
+    const upstream = await direct().dial({ address: '127.0.0.1', port: server.port, family: 4 })
+    const reason = new Error('not any more')
+    const results = relaying(w, () => upstream)
+    const carried = w.connect('192.0.2.1', 80)
+    carried.on('error', () => {})
+    await once(carried, 'connect')
+    w.inbound.removeAllListeners('connection').on('connection', socket => {
+      socket.on('data', () => {
+        upstream.destroy(reason)
+        socket.destroy()
+      })
+    })
+    const other = w.connect('192.0.2.1', 81)
+    await once(other, 'connect')
+    const thrown: Error[] = []
+    uncaught().then(error => thrown.push(error))
+    other.write('x')
+    carried.write(bytes(8000))
+    await until(() => results.length === 1)
+    other.destroy()
+    await until(() => w.inbound.stats().connections === 0)
+    expect([results[0], thrown, w.inbound.stats().slabs]).toEqual([{ up: 8000, down: 0, reason: 'upstream-error', error: reason }, [], 1])
+  })
+
   test('half-close goes through, either side first', async () => {
     await using w = await world()
     const upFirst = await serve(async socket => socket.end(`after ${await readAll(socket)}`))

@@ -8,7 +8,7 @@
 import { BLOCK_BYTES, type Block } from './block-pool.js'
 import type { Bytes, Owner } from './slab.js'
 
-/** One range, as `shift` and `locate` answer it: the reused record. */
+/** One range, as `shift` and `rangeAt` answer it: the reused record. */
 export class ByteRange {
   bytes: Bytes = EMPTY
   start = 0
@@ -19,7 +19,7 @@ export class ByteRange {
 const EMPTY: Bytes = new Uint8Array(0)
 const none = () => null
 const COPY_BLOCK = 4096
-/** The block grows with the queue up to this: fewer, larger chunks for whoever reads, and never more room than bytes. */
+/** The block grows with the queue up to this: fewer, larger chunks for whoever reads. One of the pool may have more room than bytes. */
 const MAX_BLOCK = BLOCK_BYTES
 /** Less would leave most of a block of the pool unused. */
 const WORTH_A_BLOCK = BLOCK_BYTES / 4
@@ -69,6 +69,7 @@ export class ByteQueue {
   /**
    * Appends a copy of bytes[start, end): into the room left in the last copy, or into a new buffer, right-sized for the first
    * and `COPY_BLOCK` to `MAX_BLOCK` for those that queue up behind, so that a flood of tiny pieces does not cost an object each.
+   * From `WORTH_A_BLOCK` on it is one of the pool's, if there is one.
    */
   copy(bytes: Bytes, start: number, end: number): void {
     for (let at = start + this.fill(bytes, start, end); at < end; ) {
