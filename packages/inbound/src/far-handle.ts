@@ -8,7 +8,7 @@ import type { Bytes, FarEnd, FarSink } from './far-end.js'
  * Largest multiple of an Ethernet-sized segment (1,448 bytes with timestamps) that fits in one IP packet: one read is one super-segment.
  */
 const READ_BYTES = 45 * 1448
-/** A read this large makes the next one go to a chunk of its own, which is not copied again. */
+/** A read this large makes the next one go to a block of the pool, which is not copied again. */
 const FAST = READ_BYTES / 2
 /** All that are slow, or idle, read into this, and are copied out of it. */
 const sharedBytes: Bytes = new Uint8Array(READ_BYTES)
@@ -97,14 +97,14 @@ export class HandleEnd implements FarEnd, TcpSink {
     const { handle } = this
     for (let reads = 0; !this.isPaused && handle.canReceive; reads++) {
       if (reads === MAX_READS) return handle.receiveLater()
-      const chunk = this.isFast ? takeBlock() : null
-      const bytes = chunk === null ? sharedBytes : chunk.bytes
+      const block = this.isFast ? takeBlock() : null
+      const bytes = block === null ? sharedBytes : block.bytes
       const length = handle.receive(bytes, 0, this.sink.readSize(READ_BYTES))
       if (length > 0) {
         this.isFast = length >= FAST
-        this.sink.received(bytes, 0, length, chunk)
+        this.sink.received(bytes, 0, length, block)
       }
-      chunk?.release()
+      block?.release()
       if (length === 0) this.sink.upstreamEnded()
       if (length < -1) this.broken(length, 'read')
     }

@@ -1,6 +1,6 @@
 export * from './device.js'
 export type { Echo } from './icmp.js'
-export { takeBlock } from './memory/block-pool.js'
+export { type Block, takeBlock } from './memory/block-pool.js'
 export { ByteRange } from './memory/byte-queue.js'
 export * from './memory/packet-batch.js'
 export { type Bytes, type Millis, type Owner, Slab, SlabPool, type SlabPoolOptions } from './memory/slab.js'
