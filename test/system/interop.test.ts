@@ -189,7 +189,7 @@ for (const [way, config] of [
       it.each([
         ['up', []],
         ['down', ['-R']],
-      ])('UDP %s, 10 Mbit/s without loss to speak of', { retry: 2 }, async (name, args) => {
+      ])('UDP %s, 10 Mbit/s without loss to speak of', { retry: 5 }, async (name, args) => {
         // Again, if it has to be: a machine busy with something else makes kernels drop datagrams, too.
         scene.watch()
         const { sum } = (await iperf('-u', '-b', '10M', '-l', '1200', ...args)).end
