@@ -65,12 +65,10 @@ export class Router<S extends Incoming> {
 
   /** The same for a flow's datagrams to one destination; null: rejected. */
   routeDatagrams(source: Endpoint, destination: Destination): Outbound | null | Promise<Outbound | null> {
-    const { mode, rules } = this.options
     if (this.isRefusedIpv6(destination)) return null
     const traffic: Traffic = { network: 'udp', source, destination }
-    if (mode !== 'rule') return this.carrierOf(traffic, undefined)
-    if (!rules.wantsAddress(traffic)) return this.carrierOf(traffic, rules.find(traffic))
-    return this.ruleFor(traffic).then(rule => this.carrierOf(traffic, rule))
+    const rule = this.ruleFor(traffic)
+    return rule instanceof Promise ? rule.then(late => this.carrierOf(traffic, late)) : this.carrierOf(traffic, rule)
   }
 
   private carrierOf({ source, destination }: Traffic, rule: Rule | undefined): Outbound | null {
@@ -121,10 +119,12 @@ export class Router<S extends Incoming> {
     return !this.options.ipv6 && family === 6 && (host === undefined || real === true)
   }
 
-  private async ruleFor(traffic: Traffic): Promise<Rule | undefined> {
+  /** A promise only if a name has to be looked up for it. */
+  private ruleFor(traffic: Traffic): Rule | undefined | Promise<Rule | undefined> {
     const { mode, rules } = this.options
     if (mode !== 'rule') return undefined
-    return rules.find(traffic, rules.wantsAddress(traffic) ? await this.realAddress(traffic.destination.host!) : undefined)
+    if (!rules.wantsAddress(traffic)) return rules.find(traffic)
+    return this.realAddress(traffic.destination.host!).then(address => rules.find(traffic, address))
   }
 
   private targetOf(rule: Rule | undefined): Target {
