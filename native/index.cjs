@@ -22,6 +22,22 @@ function load() {
   return addon
 }
 
+/** An object of the addon that not every platform has. */
+function make(name, request) {
+  const Class = load()[name]
+  if (Class) return new Class(request)
+  const [code, syscall] = ['ERR_TUN_UNSUPPORTED_PLATFORM', `open${name}`]
+  throw Object.assign(new Error(`${code}: ${syscall}`), { code, syscall })
+}
+
+function has(name) {
+  try {
+    return load()[name] !== undefined
+  } catch {
+    return false
+  }
+}
+
 exports.load = () => void load()
 exports.open = (target, options) => load().open(target, options)
 exports.socketpair = type => load().socketpair(type)
@@ -29,49 +45,12 @@ exports.sendDescriptor = (socket, fd) => load().sendDescriptor(socket, fd)
 exports.receiveDescriptor = (socket, timeoutMs = 5000) => load().receiveDescriptor(socket, timeoutMs)
 exports.sendNow = (socket, bytes) => load().sendNow(socket, bytes)
 exports.isolate = request => new (load().Isolated)(request)
-exports.openPing = request => {
-  const { Ping } = load()
-  if (Ping) return new Ping(request)
-  throw Object.assign(new Error('ERR_TUN_UNSUPPORTED_PLATFORM: openPing'), { code: 'ERR_TUN_UNSUPPORTED_PLATFORM', syscall: 'openPing' })
-}
-exports.openUdpSockets = () => {
-  const { UdpSockets } = load()
-  if (UdpSockets) return new UdpSockets()
-  throw Object.assign(new Error('ERR_TUN_UNSUPPORTED_PLATFORM: openUdpSockets'), {
-    code: 'ERR_TUN_UNSUPPORTED_PLATFORM',
-    syscall: 'openUdpSockets',
-  })
-}
-exports.hasUdpSockets = () => {
-  try {
-    return load().UdpSockets !== undefined
-  } catch {
-    return false
-  }
-}
-exports.openTcpSockets = () => {
-  const { TcpSockets } = load()
-  if (TcpSockets) return new TcpSockets()
-  throw Object.assign(new Error('ERR_TUN_UNSUPPORTED_PLATFORM: openTcpSockets'), {
-    code: 'ERR_TUN_UNSUPPORTED_PLATFORM',
-    syscall: 'openTcpSockets',
-  })
-}
-exports.hasTcpSockets = () => {
-  try {
-    return load().TcpSockets !== undefined
-  } catch {
-    return false
-  }
-}
-exports.openNetlink = request => {
-  const { Netlink } = load()
-  if (Netlink) return new Netlink(request)
-  throw Object.assign(new Error('ERR_TUN_UNSUPPORTED_PLATFORM: openNetlink'), {
-    code: 'ERR_TUN_UNSUPPORTED_PLATFORM',
-    syscall: 'openNetlink',
-  })
-}
+exports.openPing = request => make('Ping', request)
+exports.openUdpSockets = () => make('UdpSockets')
+exports.hasUdpSockets = () => has('UdpSockets')
+exports.openTcpSockets = () => make('TcpSockets')
+exports.hasTcpSockets = () => has('TcpSockets')
+exports.openNetlink = request => make('Netlink', request)
 exports.openPacketSocket = nic => load().openPacketSocket(nic)
 exports.packetDrops = socket => load().packetDrops(socket)
 exports.countSenders = signal => load().countSenders(signal)
