@@ -118,6 +118,42 @@ test('a device that is readable for ever gets 512 rows a turn', () => {
   expect(t.stack.stats.rowsIn).toBe(512)
 })
 
+test('bulk is answered, then asked for again within the turn; a few packets are not', () => {
+  const bench = new Bench()
+  const log: string[] = []
+  const arrivals = [64_000, 20_000, 1500, 64_000]
+  bench.read = rx => {
+    const bytes = arrivals.shift() as number
+    log.push(`read ${bytes}`)
+    bench.queue(1) // the answer
+    rx.length[rx.count++] = 0 // of which nothing can be made
+    rx.used += bytes
+    rx.status = BLOCKED
+    return 1
+  }
+  const write = bench.write
+  bench.write = tx => {
+    log.push('write')
+    return write(tx)
+  }
+  bench.readable()
+  expect(log).toEqual(['read 64000', 'write', 'read 20000', 'write', 'read 1500', 'write'])
+})
+
+test('bulk that every answer lets out anew takes half a turn at most', () => {
+  const bench = new Bench()
+  bench.read = rx => {
+    rx.length[rx.count++] = 0
+    rx.used += 64 * 1024
+    rx.status = BLOCKED
+    return 1
+  }
+  bench.readable()
+  expect(bench.reads).toBe(8) // of 64 KiB each: half of 1 MiB
+  bench.readable()
+  expect(bench.reads).toBe(16)
+})
+
 test('reads that bring nothing count as well: a flood of empty datagrams does not keep the turn', () => {
   const t = new Bench()
   t.read = rx => {

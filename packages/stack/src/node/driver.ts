@@ -36,6 +36,11 @@ const RX_ROWS = 256
 /** Rows and bytes one turn reads before user code and timers get their turn. */
 const ROW_BUDGET = 512
 const BYTE_BUDGET = 1 << 20
+/**
+ * So many bytes at once are bulk: by the time they are answered more have often come, let out by the answer itself. To ask for them costs a
+ * read(2); to be told of them costs a turn of the event loop as well, in which the copied bytes have pushed our code out of the caches.
+ */
+const BULK = 16 * 1024
 /** As long as this much of a slab is free, the largest packet still fits. */
 const SLAB_RESERVE = 66 * 1024
 const TX_ROWS = 256
@@ -62,6 +67,9 @@ export class Driver {
   private blocked = false
   private isDown = false
   private stopped = false
+  /** What is left of this turn's budget. */
+  private rowsLeft = 0
+  private bytesLeft = 0
   /** When the last turn that read began, and how many in a row have not come to the device's end. */
   private readAt: Millis = -Infinity
   private busyTurns = 0
@@ -146,15 +154,29 @@ export class Driver {
     const now = this.host.now()
     this.compareClocks(now)
     if (!this.stopped) this.follow(this.device.mtu) // user code may have stopped us: here in `resumed`, below in the drain
-    if (reading && !this.stopped) {
-      // A deadline held back by the budget of earlier turns is late as well, but nobody stood still.
-      this.stalled ||= now - Math.max(this.stack.nextTimeout(), this.readAt) > STALLED
-      this.readAt = now
-      if (this.receive(now) || ++this.busyTurns >= BUSY_TURNS) this.expire(now) // else packets still wait, an ACK among them maybe
-    }
-    if (!this.stopped) this.stack.drain(this.events)
-    if (!this.stopped) this.transmit(this.host.now()) // the drain may have taken its time
+    this.rowsLeft = ROW_BUDGET
+    this.bytesLeft = BYTE_BUDGET
+    let at = now
+    let more = reading
+    do {
+      more = more && !this.stopped && this.read(at)
+      if (!this.stopped) this.stack.drain(this.events)
+      at = this.host.now() // the drain may have taken its time
+      if (!this.stopped) this.transmit(at)
+    } while (more)
     if (!this.stopped) this.armTimer(this.host.now())
+  }
+
+  /** One round of a turn; true: it was bulk, and there may be more. */
+  private read(now: Millis): boolean {
+    // A deadline held back by the budget of earlier turns is late as well, but nobody stood still.
+    this.stalled ||= now - Math.max(this.stack.nextTimeout(), this.readAt) > STALLED
+    this.readAt = now
+    const before = this.bytesLeft
+    const isEmpty = this.receive(now)
+    if (isEmpty || ++this.busyTurns >= BUSY_TURNS) this.expire(now) // else packets still wait, an ACK among them maybe
+    const mayAsk = isEmpty && this.rowsLeft > 0 && this.bytesLeft > BYTE_BUDGET / 2 // sockets on the other side wait for this turn's end
+    return mayAsk && before - this.bytesLeft >= BULK
   }
 
   private expire(now: Millis): void {
@@ -170,13 +192,11 @@ export class Driver {
   /** Reads and takes in until there is nothing more or the budget is spent; true for the former. */
   private receive(now: Millis): boolean {
     const { rx, device, stack } = this
-    let rows = 0
-    let bytes = 0
     this.recycle() // what the last turn lent may have come back, and its memory is still in the caches
     for (;;) {
       const from = rx.used
-      rows += Math.max(1, device.read(rx)) // a read of nothing, an empty datagram, counts too: or a flood of them keeps us here
-      bytes += rx.used - from
+      this.rowsLeft -= Math.max(1, device.read(rx)) // a read of nothing, an empty datagram, counts too: or a flood of them keeps us here
+      this.bytesLeft -= rx.used - from
       const { status } = rx
       stack.input(rx, now, this.stalled)
       this.recycle()
@@ -189,7 +209,7 @@ export class Driver {
         this.lose(status, rx.errno)
         return false
       }
-      if (rows >= ROW_BUDGET || bytes >= BYTE_BUDGET) return false
+      if (this.rowsLeft <= 0 || this.bytesLeft <= 0) return false
     }
   }
 
