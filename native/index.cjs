@@ -1,25 +1,36 @@
 'use strict'
 // Owns: finding and loading the addon. Requiring this file never throws; using it without a build does, with the fix.
 
+const fs = require('node:fs')
 const path = require('node:path')
 
 let addon
+/** Why there is none. Looking for it takes a while, and it does not come while we run. */
+let missing
 
 function load() {
   if (addon) return addon
+  if (missing) throw missing
   try {
     // TUN_NATIVE_ROOT: another build of the same sources, e.g. with sanitizers (scripts/asan.mjs).
     addon = require('node-gyp-build')(process.env.TUN_NATIVE_ROOT || __dirname)
   } catch (cause) {
-    // node-gyp-build's own error has no code.
+    haveDescriptor() // node-gyp-build does not tell of a directory that could not be read, only that nothing was found
+    // Its error has no code.
     const script = path.join(__dirname, 'scripts', 'install.mjs')
     const hint = `install a C++ compiler (Debian: apt-get install build-essential), then: node ${script}`
     const error = new Error(`the native part of @tun/native cannot be loaded on ${process.platform}-${process.arch}; ${hint}`, { cause })
     error.code = 'ERR_TUN_NATIVE_UNAVAILABLE'
     error.hint = hint
+    missing = error
     throw error
   }
   return addon
+}
+
+/** Throws EMFILE or ENFILE, which pass, where not even this file can be opened. */
+function haveDescriptor() {
+  fs.closeSync(fs.openSync(__filename, 'r'))
 }
 
 /** An object of the addon that not every platform has. */

@@ -79,7 +79,7 @@ export interface Tun {
 
 /** Throws NativeError, or an Error with code ERR_TUN_NATIVE_UNAVAILABLE or ERR_TUN_UNSUPPORTED_PLATFORM. */
 export function open(target: { name: string } | { fd: number; ownership?: Ownership }, options?: OpenOptions): Tun
-/** Loads the addon now; throws ERR_TUN_NATIVE_UNAVAILABLE if there is none. */
+/** Loads the addon now; throws ERR_TUN_NATIVE_UNAVAILABLE if there is none, EMFILE or ENFILE if that cannot be found out now. */
 export function load(): void
 /** Two connected AF_UNIX descriptors, the ends of a socket device. */
 export function socketpair(type?: 'dgram' | 'seqpacket' | 'stream'): [number, number]

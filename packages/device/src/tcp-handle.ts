@@ -211,10 +211,7 @@ function poller(): Poller {
   return only
 }
 
-let here: boolean | undefined
-
-/** This machine has an addon with TCP sockets (Linux). The addon is asked once: without one, looking for it takes a while. */
+/** This machine has an addon with TCP sockets (Linux). */
 export function hasTcpHandles(): boolean {
-  here ??= hasTcpSockets()
-  return here
+  return hasTcpSockets()
 }

@@ -82,9 +82,5 @@ export interface UdpSocket<Peer extends UdpPeer = UdpPeer> {
 
 /** A batch socket where there is one, else node:dgram. Throws a system error: `code` EADDRNOTAVAIL, EADDRINUSE, EMFILE, EPERM… */
 export function openUdp<Peer extends UdpPeer>(options: UdpSocketOptions, handlers: UdpHandlers<Peer>): UdpSocket<Peer> {
-  batches ??= hasUdpSockets()
-  return batches ? new UdpBatchSocket(options, handlers) : new UdpDgramSocket(options, handlers)
+  return hasUdpSockets() ? new UdpBatchSocket(options, handlers) : new UdpDgramSocket(options, handlers)
 }
-
-/** The addon is asked once: without one, looking for it takes a while. */
-let batches: boolean | undefined

@@ -334,7 +334,10 @@ describe('ends', () => {
     expect([Buffer.concat(got).equals(data), results[0].reason]).toEqual([true, 'end'])
   })
 
-  test('a reset by the application resets the upstream', async () => {
+  test.each<[string, (port: number) => Upstream]>([
+    ['a net.Socket', dial],
+    ['dialled by direct()', port => signal => direct().dial({ address: '127.0.0.1', port, family: 4 }, signal)],
+  ])('a reset by the application resets the upstream: %s', async (_what, upstream) => {
     await using w = await world()
     let code = ''
     let received = 0
@@ -346,7 +349,7 @@ describe('ends', () => {
         code = (error as NodeJS.ErrnoException).code as string
       })
     })
-    const results = relaying(w, () => dial(server.port))
+    const results = relaying(w, () => upstream(server.port))
     const app = await w.open('192.0.2.1', 80)
     app.write('x')
     await until(() => received === 1)

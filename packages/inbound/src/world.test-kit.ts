@@ -5,6 +5,7 @@
 import { once } from 'node:events'
 import type { Readable } from 'node:stream'
 import {
+  type Block,
   CONNECTED,
   type Datagram,
   Driver,
@@ -18,6 +19,7 @@ import {
   type StackOptions,
   type TcpConnection,
   TunSocket,
+  takeBlock,
 } from '@tun/stack'
 import { connectDevices, MemoryDevice, type MemoryDeviceOptions } from '@tun/stack/testing'
 import { onTestFinished, vi } from 'vitest'
@@ -254,6 +256,14 @@ export function frozenTime(): (ms: number) => Promise<unknown> {
   vi.useFakeTimers({ toFake: ['setTimeout', 'clearTimeout', 'setInterval', 'clearInterval', 'performance'] })
   onTestFinished(() => void vi.useRealTimers())
   return ms => vi.advanceTimersByTimeAsync(ms)
+}
+
+/** Blocks of this thread that can be taken: all that nobody holds. */
+export function freeBlocks(): number {
+  const all: Block[] = []
+  for (let block = takeBlock(); block !== null; block = takeBlock()) all.push(block)
+  for (const block of all) block.release()
+  return all.length
 }
 
 /** How a stream ended: its error's code, '' for none. */

@@ -52,6 +52,8 @@ const BUSY_TURNS = 32
 /** A wake-up this much behind its deadline says that the process stood still. */
 const STALLED = 50 // ms
 const SLEPT = 5000 // ms
+/** What a burst has left in the pools is kept for the next one while packets come at least this often. */
+const REST = 1000 // ms
 
 export class Driver {
   private readonly device: Device
@@ -77,6 +79,9 @@ export class Driver {
   private stalled = false
   private timer: unknown = null
   private timerAt: Millis = Infinity
+  /** When to see whether packets still come, and how many had at the last look; Infinity: none have since the pools were shrunk. */
+  private restAt: Millis = Infinity
+  private rowsAtRest = 0
   /** Wall clock minus monotonic clock, as of the last turn. */
   private drift: Millis
 
@@ -303,7 +308,8 @@ export class Driver {
 
   /** One timer, moved only when something is due earlier: one that comes too early finds nothing due and is set anew. */
   private armTimer(now: Millis): void {
-    const next = this.stack.nextTimeout()
+    if (this.restAt === Infinity && this.stack.stats.rowsIn !== this.rowsAtRest) this.restAt = now + REST
+    const next = Math.min(this.stack.nextTimeout(), this.restAt)
     if (next >= this.timerAt) return
     if (this.timer !== null) this.host.clearTimer(this.timer)
     this.timerAt = next
@@ -313,9 +319,18 @@ export class Driver {
   private readonly expired = (): void => {
     this.timer = null
     this.timerAt = Infinity
-    const before = this.stack.stats.rowsIn
+    const now = this.host.now()
+    if (now >= this.restAt) this.look(now)
     this.turn(true) // reads first: what the deadline waits for may have arrived
-    if (this.stack.stats.rowsIn !== before) return
+  }
+
+  /** If nothing has come since the last look, the burst is over. */
+  private look(now: Millis): void {
+    const { rowsIn } = this.stack.stats
+    const isOver = rowsIn === this.rowsAtRest
+    this.rowsAtRest = rowsIn
+    this.restAt = isOver ? Infinity : now + REST
+    if (!isOver) return
     this.stack.slabs.shrink()
     shrinkBlocks()
   }
