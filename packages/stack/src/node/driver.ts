@@ -37,10 +37,11 @@ const RX_ROWS = 256
 const ROW_BUDGET = 512
 const BYTE_BUDGET = 1 << 20
 /**
- * So many bytes at once are bulk: by the time they are answered more have often come, let out by the answer itself. To ask for them costs a
- * read(2); to be told of them costs a turn of the event loop as well, in which the copied bytes have pushed our code out of the caches.
+ * Bytes in a row, on average, of bulk in super-segments. By the time it is answered more has often come, let out by the answer itself. To ask
+ * for it costs a read(2); to be told of it costs a turn of the event loop as well, in which the copied bytes have pushed our code out of the
+ * caches. Plain packets are better left to gather: what is read at once is taken in as one.
  */
-const BULK = 16 * 1024
+const SUPER = 16 * 1024
 /** As long as this much of a slab is free, the largest packet still fits. */
 const SLAB_RESERVE = 66 * 1024
 const TX_ROWS = 256
@@ -172,16 +173,16 @@ export class Driver {
     if (!this.stopped) this.armTimer(this.host.now())
   }
 
-  /** One round of a turn; true: it was bulk, and there may be more. */
+  /** One round of a turn; true: it was super-segments, and there may be more. */
   private read(now: Millis): boolean {
     // A deadline held back by the budget of earlier turns is late as well, but nobody stood still.
     this.stalled ||= now - Math.max(this.stack.nextTimeout(), this.readAt) > STALLED
     this.readAt = now
-    const before = this.bytesLeft
+    const { rowsLeft, bytesLeft } = this
     const isEmpty = this.receive(now)
     if (isEmpty || ++this.busyTurns >= BUSY_TURNS) this.expire(now) // else packets still wait, an ACK among them maybe
     const mayAsk = isEmpty && this.rowsLeft > 0 && this.bytesLeft > BYTE_BUDGET / 2 // sockets on the other side wait for this turn's end
-    return mayAsk && before - this.bytesLeft >= BULK
+    return mayAsk && bytesLeft - this.bytesLeft >= SUPER * (rowsLeft - this.rowsLeft)
   }
 
   private expire(now: Millis): void {
