@@ -2,7 +2,7 @@
 // readiness: an event is told once, and whoever does not drain it has to remember.
 
 import { hasTcpSockets, openTcpSockets, type TcpSockets } from '@tun/native'
-import { throwLater } from '@tun/stack'
+import { DOUBLE, throwLater } from '@tun/stack'
 import { SocketPoller } from './socket-poller.js'
 
 export interface TcpTarget {
@@ -47,8 +47,8 @@ export class TcpHandle {
   isBlocked = false
   /** The peer's FIN was received. */
   hasEnded = false
-  bytesReceived = 0
-  bytesSent = 0
+  bytesReceived = DOUBLE
+  bytesSent = DOUBLE
   /** Bytes that a sink holds because the kernel takes no more; for `writableLength` of the stream. */
   waiting = 0
   private slot: number
@@ -61,6 +61,8 @@ export class TcpHandle {
 
   /** Begins to connect. Throws a system error: EMFILE, ENETUNREACH, EADDRNOTAVAIL… */
   constructor(target: TcpTarget, sink: TcpSink) {
+    this.bytesReceived = 0
+    this.bytesSent = 0
     this.sink = sink
     this.poller = poller()
     this.slot = this.poller.open(this, target)

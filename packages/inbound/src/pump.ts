@@ -5,7 +5,7 @@ import { Buffer } from 'node:buffer'
 import type { Socket } from 'node:net'
 import type { Duplex } from 'node:stream'
 import { DialedSocket } from '@tun/device'
-import { ByteRange, type ConnectionSink, errnoError, type Owner, type TcpConnection, type TunSocket } from '@tun/stack'
+import { ByteRange, type ConnectionSink, DOUBLE, errnoError, type Owner, type TcpConnection, type TunSocket } from '@tun/stack'
 import { ConnectionEnd } from './far-connection.js'
 import { type Bytes, endingOf, type FarEnd, type FarSink, isWatched, StreamEnd } from './far-end.js'
 import { HandleEnd } from './far-handle.js'
@@ -21,8 +21,8 @@ export class Pump implements ConnectionSink, FarSink {
   private readonly resolve: (result: RelayResult) => void
   private readonly halfCloseTimeout: number
   private tcp!: TcpConnection
-  private up = 0
-  private down = 0
+  private up = DOUBLE
+  private down = DOUBLE
   /** The upstream's buffer is full. */
   private upBlocked = false
   /** The connection's send queue is full. */
@@ -37,6 +37,8 @@ export class Pump implements ConnectionSink, FarSink {
   private halfMark = 0
 
   constructor(socket: TunSocket, upstream: Duplex, halfCloseTimeout: number, resolve: (result: RelayResult) => void) {
+    this.up = 0
+    this.down = 0
     this.socket = socket
     this.upstream = upstream
     this.halfCloseTimeout = halfCloseTimeout

@@ -1,5 +1,7 @@
 // Owns: the counters, one field for every reason a packet goes no further. Plain numbers, a snapshot is a copy.
 
+import { DOUBLE } from './memory/double.js'
+
 export class Drops {
   /** Too short, or lengths that contradict each other (IP). */
   ipMalformed = 0
@@ -59,8 +61,8 @@ export class Stats {
   /** Rows taken from the device; each of them is in one other counter: `accounted`. */
   rowsIn = 0
   rowsOut = 0
-  bytesIn = 0
-  bytesOut = 0
+  bytesIn = DOUBLE
+  bytesOut = DOUBLE
   /** Delivered to a connection or to TIME-WAIT, or the beginning of a connection. */
   tcp = 0
   /** Segments of flows nobody knows, answered by a reset or a cookie. */
@@ -109,6 +111,11 @@ export class Stats {
   tcpCookiesAccepted = 0
   tcpCookiesBad = 0
   readonly drops = new Drops()
+
+  constructor() {
+    this.bytesIn = 0
+    this.bytesOut = 0
+  }
 
   /** What became of all rows: = `rowsIn`, always. Delivered, answered, waiting, dropped. */
   get accounted(): number {

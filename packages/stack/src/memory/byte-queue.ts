@@ -6,6 +6,7 @@
 //        [ chunk ) [ chunk ) [ chunk )
 
 import { BLOCK_BYTES, type Block } from './block-pool.js'
+import { DOUBLE } from './double.js'
 import type { Bytes, Owner } from './slab.js'
 
 /** One range, as `shift` and `rangeAt` answer it: the reused record. */
@@ -42,7 +43,7 @@ export class ByteQueue {
   /** Bytes queued. */
   length = 0
   /** Position of the first byte in the queue. */
-  headAt = 0
+  headAt = DOUBLE
   private readonly chunks: Chunk[] = []
   private head = 0
   /** The buffer of the last chunk, if it is a copy of ours that may have room left. */
@@ -51,6 +52,7 @@ export class ByteQueue {
 
   /** `take`: where larger copies go (`takeBlock`); without, each is memory of its own, which whoever shifts it may keep. */
   constructor(take: () => Block | null = none) {
+    this.headAt = 0
     this.take = take
   }
 

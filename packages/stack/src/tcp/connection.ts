@@ -4,6 +4,7 @@
 import { takeBlock } from '../memory/block-pool.js'
 import { ByteQueue, type ByteRange } from '../memory/byte-queue.js'
 import type { Wakeable } from '../memory/deadline-heap.js'
+import { DOUBLE } from '../memory/double.js'
 import type { Bytes, Millis, Owner } from '../memory/slab.js'
 import { BUFFER_AT_FIRST, fetchSize, sendLimit, took } from './buffers.js'
 import type { Congestion } from './congestion.js'
@@ -189,8 +190,8 @@ export class TcpConnection implements Wakeable {
   /** POSIX code of what ended it, '' for none. */
   error = ''
   /** Bytes carried, for the user's books. */
-  bytesReceived = 0
-  bytesSent = 0
+  bytesReceived = DOUBLE
+  bytesSent = DOUBLE
   /** Whatever the layer above hangs on it (its socket). */
   user: unknown = null
 
@@ -220,6 +221,8 @@ export class TcpConnection implements Wakeable {
     this.l2 = l2
     this.l3 = l3
     this.localPort = localPort
+    this.bytesReceived = 0
+    this.bytesSent = 0
     this.peerMss = v4 ? 536 : 1220
     this.smss = this.peerMss
     this.rcvSpace = Math.min(tcp.options.rcvBuf, BUFFER_AT_FIRST)
