@@ -20,8 +20,8 @@ const alias = {
   'fast-check': source('test/setup/fast-check.ts'),
 }
 
-// All unit tests once more with other defaults of the stack: test/long/prediction.mjs.
-const setupFiles = process.env.TUN_TEST_STACK ? [source('test/setup/stack-defaults.ts')] : []
+// All unit tests once more with other defaults: test/long/defaults.mjs.
+const setupFiles = process.env.TUN_TEST_STACK || process.env.TUN_TEST_DEVICE ? [source('test/setup/stack-defaults.ts')] : []
 
 export default defineConfig({
   resolve: { alias },

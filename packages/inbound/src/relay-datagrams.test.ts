@@ -512,7 +512,7 @@ class LendingOutbound implements Outbound {
 
 describe('with an outbound of our own', () => {
   async function lending(also: (flow: TunFlow) => void = () => {}) {
-    const w = await world()
+    const w = await world({ nic: { offload: true } })
     const outbound = new LendingOutbound()
     w.inbound.on('flow', flow => {
       relayDatagrams(flow, outbound)

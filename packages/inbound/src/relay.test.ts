@@ -203,6 +203,27 @@ describe('bytes', () => {
     await readAll(app)
   })
 
+  test.each<[string, (port: number) => Upstream]>([
+    ['dialled by direct()', port => signal => direct().dial({ address: '127.0.0.1', port, family: 4 }, signal)],
+    ['a net.Socket', dial],
+  ])('what was written to the socket goes down first, whole, and its writer is told: an upstream %s', async (_what, upstream) => {
+    await using w = await world()
+    const server = await serve(socket => void socket.on('end', () => socket.end('answer')).resume())
+    const parts = [bytes(200_000, 1), bytes(200_000, 2), bytes(100, 3)] // more than is taken at once
+    const told: number[] = []
+    w.inbound.on('connection', socket => {
+      for (const [i, part] of parts.entries()) socket.write(part, () => told.push(i))
+      relay(socket, upstream(server.port))
+    })
+    const app = w.connect('192.0.2.1', 80)
+    const all = readAll(app)
+    await until(() => told.length === 3)
+    app.end()
+    expect((await all).equals(Buffer.concat([...parts, Buffer.from('answer')]))).toBe(true)
+    expect(told).toEqual([0, 1, 2])
+    await atRest(w)
+  })
+
   test('what was put back in pieces goes up whole and in order, also where the kernel takes but a part of it', async () => {
     await using w = await world()
     const [first, second] = [bytes(5e6), bytes(4e6)]
@@ -259,7 +280,7 @@ describe('bytes', () => {
 
 describe('ends', () => {
   test('an upstream that is destroyed in the very turn in which bytes come for it: the relay ends by its error, and throws nothing', async () => {
-    await using w = await world()
+    await using w = await world({ nic: { offload: true } })
     const server = await serve(socket => socket.resume())
     const upstream = await direct().dial({ address: '127.0.0.1', port: server.port, family: 4 })
     const reason = new Error('not any more')

@@ -156,6 +156,18 @@ test('super-segments that every answer lets out anew take half a turn at most', 
   expect(bench.reads).toBe(16)
 })
 
+test('a device that has super-segments for ever gets 1 MiB a turn', () => {
+  const t = new Bench()
+  t.read = rx => {
+    rx.status = OK
+    rx.length[rx.count++] = 0
+    rx.used += 64 * 1024
+    return 1
+  }
+  t.readable()
+  expect(t.reads).toBe(16)
+})
+
 test('reads that bring nothing count as well: a flood of empty datagrams does not keep the turn', () => {
   const t = new Bench()
   t.read = rx => {

@@ -180,9 +180,11 @@ export class TunSocket extends NetSurface {
 
   /**
    * Hands the connection's events to `sink` and the connection out: what the relay does. The Duplex must not be used any more, but for
-   * `destroy` and for `read()`, which takes out what it has buffered: that comes before anything in the connection's queue.
+   * `destroy` and for `read()`, which takes out what it has buffered: that comes before anything in the connection's queue. What was
+   * written to it goes before what the sink sends.
    */
   detach(sink: ConnectionSink): TcpConnection {
+    if (this.waitingWrite !== null) this.written(this.waitingWrite) // and all that waits behind it comes by one `_writev`
     this.sink = sink
     this.wantsData = false
     return this.tcp
@@ -218,6 +220,7 @@ export class TunSocket extends NetSurface {
   }
 
   private tellSink(sink: ConnectionSink, bits: number): void {
+    this.tellWritten(bits) // before it was detached
     try {
       if (bits & READABLE) sink.readable()
       if (bits & ENDED) sink.ended()
@@ -235,8 +238,12 @@ export class TunSocket extends NetSurface {
       this.peeks?.look()
       if (this.wantsData && !(this.undecided && this.waitingFor !== null)) this.pull()
     }
-    if (bits & (WRITABLE | CONNECTED) && this.waitingWrite !== null && this.tcp.sendRoom > 0) this.written(this.waitingWrite)
+    this.tellWritten(bits)
     if (bits & GONE_EVENT && !this.destroyed) this.lost()
+  }
+
+  private tellWritten(bits: number): void {
+    if (bits & (WRITABLE | CONNECTED) && this.waitingWrite !== null && this.tcp.sendRoom > 0) this.written(this.waitingWrite)
   }
 
   private written(callback: () => void): void {

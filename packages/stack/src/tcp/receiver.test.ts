@@ -30,6 +30,19 @@ describe('acknowledgments', () => {
     t.recv('A 4001:5001 ack 1')
     t.sent('A 1:1 ack 5001')
   })
+  test('a batch of plain segments: one ACK, one event, and a few pieces that grow, whatever its number', () => {
+    const t = new Script({ read: false }).establish('mss 1000')
+    t.device.pause()
+    for (let i = 0; i < 60; i++) t.recv(`A ${1001 + i * 1000}:${2001 + i * 1000} ack 1`)
+    t.device.resume()
+    t.advance(0)
+    t.sent('A 1:1 ack 61001')
+    t.sentNothing()
+    expect(t.events.filter(event => event === 'readable')).toEqual(['readable'])
+    expect(t.connection.rcvQueue.count).toBeLessThan(8)
+    t.read()
+    expect(t.readBytes).toBe(60_000)
+  })
   test('above a gap each segment is a duplicate ACK at once; what fills it is acknowledged at once', () => {
     const t = new Script().establish('mss 1000')
     for (let i = 1; i < 4; i++) {
@@ -268,12 +281,26 @@ describe('window', () => {
   })
 })
 
-test('text received by reference returns its slab when it is read', () => {
+test('text is lent by the slab from 4 KiB on, and as long as the pool lends; reading gives the slab back', () => {
   const t = new Script({ read: false, mtu: 9000 }).establish('mss 8000')
-  const slab = t.stack.slabs.inUse
-  t.recv('A 1001:8001 ack 1')
-  expect(t.read()).toBe(7000)
-  expect(t.stack.slabs.inUse).toBe(slab)
+  const { slabs } = t.stack
+  const range = new ByteRange()
+  /** Did it come by reference? */
+  const lent = (from: number, to: number): boolean => {
+    t.recv(`A ${1001 + from}:${1001 + to} ack 1`)
+    const before = slabs.inUse
+    expect(t.connection.read(range)).toBe(true)
+    const { owner, start, end } = range
+    expect(end - start).toBe(to - from)
+    owner?.release()
+    expect(slabs.inUse).toBe(before) // the driver's own
+    return owner !== null
+  }
+  expect([lent(0, 4095), lent(4095, 8191), lent(8191, 15_191)]).toEqual([false, true, true])
+  const others = Array.from({ length: slabs.cap - 1 }, () => slabs.take())
+  expect(lent(15_191, 22_191)).toBe(false)
+  for (const slab of others) slab.release()
+  expect(lent(22_191, 29_191)).toBe(true)
 })
 
 describe('reassembly', () => {

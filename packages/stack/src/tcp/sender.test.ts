@@ -1,4 +1,6 @@
 import { describe, expect, test } from 'vitest'
+import { PacketBatch } from '../memory/packet-batch.js'
+import { Pair } from '../testing/pair.js'
 import { Script } from '../testing/script.js'
 
 describe('what may leave', () => {
@@ -165,6 +167,27 @@ describe('Nagle and silly windows', () => {
     t.recv('A 1001:1001 ack 1001 win 500')
     t.sent('A 1001:1501')
   })
+})
+
+test('a peer that does not scale its window gets one segment a packet, whatever the device cuts', () => {
+  const t = new Script({ offload: true }).establish('mss 1000')
+  t.write(2500)
+  t.sent('A 1:1001 ack 1001')
+  t.sent('A 1001:2001 ack 1001')
+  t.sent('PA 2001:2501 ack 1001')
+})
+
+test('who has much to send gives way behind four rows: in one batch connections take turns', () => {
+  const pair = new Pair({ device: { offload: false } })
+  const streams = [pair.connect(), pair.connect()]
+  pair.until(() => streams.every(stream => stream.connected))
+  for (const { connection } of streams) connection.send(new Uint8Array(14_480), 0, 14_480, null) // ten segments: the first window
+  const tx = PacketBatch.forSending(256)
+  pair.a.stack.poll(pair.clock.now, tx)
+  const ports = Array.from({ length: tx.count }, (_, row) => tx.slab.view.getUint16(tx.start[row] + 20))
+  const [one, other] = streams.map(({ connection }) => connection.localPort)
+  const turn = (port: number, rows: number) => Array<number>(rows).fill(port)
+  expect(ports).toEqual([turn(one, 4), turn(other, 4), turn(one, 4), turn(other, 4), turn(one, 2), turn(other, 2)].flat())
 })
 
 test('writable is told once half of a full queue is free', () => {

@@ -48,7 +48,7 @@ function addRow(tx: PacketBatch, headers: Bytes, payload: Bytes[], gso?: { type:
 }
 
 function collector(options = {}) {
-  const device = new MemoryDevice(options)
+  const device = new MemoryDevice({ offload: true, ...options })
   const out: Bytes[] = []
   device.ondeliver = packet => out.push(packet)
   return { device, out }
@@ -252,7 +252,7 @@ describe('MemoryDevice failing', () => {
 describe('connectDevices', () => {
   it('carries packets both ways through links, whole GSO rows with their fields', () => {
     const clock = new VirtualClock()
-    const a = new MemoryDevice({ splitGso: false })
+    const a = new MemoryDevice({ offload: true, splitGso: false })
     const b = new MemoryDevice()
     connectDevices(a, b, new Link(clock, new Prng(1), { delayMs: 10 }), null)
     const tx = PacketBatch.forSending(1)
