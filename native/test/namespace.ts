@@ -27,8 +27,10 @@ export function missing(): string {
 // biome-ignore lint/suspicious/noExplicitAny: facts of a scenario, judged by matchers
 export type Facts = any
 
-export async function inNamespace(scenario: string): Promise<Facts> {
-  const command = `ip link set lo up; exec "${process.execPath}" "${scenarios}" ${scenario}`
-  const { stdout } = await promisify(execFile)('unshare', ['-nm', 'sh', '-c', command], { timeout: 40_000 })
+/** `env`: of the scenario alone, besides this process's. */
+export async function inNamespace(scenario: string, env: Record<string, string> = {}): Promise<Facts> {
+  const set = Object.entries(env).map(([name, value]) => `${name}=${value}`)
+  const command = `ip link set lo up; exec env "$@" "${process.execPath}" "${scenarios}" ${scenario}`
+  const { stdout } = await promisify(execFile)('unshare', ['-nm', 'sh', '-c', command, 'sh', ...set], { timeout: 40_000 })
   return JSON.parse(stdout)
 }
