@@ -62,25 +62,29 @@ class End {
     const { rx } = this
     if (rx.count === rx.capacity || rx.slab.bytes.length - rx.used < LARGEST) this.takeIn(now)
     const at = rx.count++
-    const { bytes } = rx.slab
-    let to = rx.used
-    rx.start[at] = to
-    if (this.weightless) {
-      for (let i = 0, from = tx.start[row]; i < tx.length[row]; i++) bytes[to + i] = tx.slab.bytes[from + i]
-      to += tx.packetLength(row)
-    } else {
-      const put = (/** @type {Uint8Array} */ from, /** @type {number} */ start, /** @type {number} */ length) => {
-        bytes.set(from.subarray(start, start + length), to)
-        to += length
-      }
-      put(tx.slab.bytes, tx.start[row], tx.length[row])
-      for (let i = tx.pieceAt[row], end = i + tx.pieceCount[row]; i < end; i++) put(tx.pieces[i], tx.pieceStart[i], tx.pieceLength[i])
-    }
-    rx.length[at] = to - rx.used
+    rx.start[at] = rx.used
+    rx.length[at] = this.weightless ? this.carryHeaders(tx, row) : this.carryAll(tx, row)
     rx.gsoType[at] = tx.gsoType[row]
     rx.gsoSize[at] = tx.gsoSize[row]
     rx.flags[at] = CSUM_GOOD // sums are the device's work, and there is none
-    rx.used = to
+    rx.used += rx.length[at]
+  }
+
+  carryHeaders(/** @type {PacketBatch} */ tx, /** @type {number} */ row) {
+    const { bytes } = this.rx.slab
+    for (let i = 0, to = this.rx.used, from = tx.start[row]; i < tx.length[row]; i++) bytes[to + i] = tx.slab.bytes[from + i]
+    return tx.packetLength(row)
+  }
+
+  carryAll(/** @type {PacketBatch} */ tx, /** @type {number} */ row) {
+    let to = this.rx.used
+    const put = (/** @type {Uint8Array} */ from, /** @type {number} */ start, /** @type {number} */ length) => {
+      this.rx.slab.bytes.set(from.subarray(start, start + length), to)
+      to += length
+    }
+    put(tx.slab.bytes, tx.start[row], tx.length[row])
+    for (let i = tx.pieceAt[row], end = i + tx.pieceCount[row]; i < end; i++) put(tx.pieces[i], tx.pieceStart[i], tx.pieceLength[i])
+    return to - this.rx.used
   }
 
   takeIn(/** @type {number} */ now) {
@@ -124,6 +128,12 @@ function run(/** @type {End} */ a, /** @type {End} */ b, /** @type {() => boolea
 }
 let idle = 0
 
+/** As a relay does it, which gives back what it reads. */
+function accept(/** @type {import('@tun/stack').TcpConnection} */ c) {
+  c.accept()
+  c.lend()
+}
+
 /** One stream from a to b. */
 function bulk(/** @type {boolean} */ offload, /** @type {number} */ total) {
   const a = new End(1, { offload })
@@ -136,7 +146,7 @@ function bulk(/** @type {boolean} */ offload, /** @type {number} */ total) {
     if (bits & (CONNECTED | WRITABLE)) fill(c)
   }
   b.ontcp = (c, bits) => {
-    if (bits & REQUEST) c.accept()
+    if (bits & REQUEST) accept(c)
     if (bits & READABLE) received += b.discard(c)
   }
   a.stack.connect([0, 0, 0xffff, 0x0a000001], 40_000, SERVER, 80)
@@ -157,7 +167,7 @@ function allocated(/** @type {boolean} */ offload) {
     if (bits & (CONNECTED | WRITABLE)) while (c.sendRoom > 0) c.send(CHUNK, 0, CHUNK.length, KEPT)
   }
   b.ontcp = (c, bits) => {
-    if (bits & REQUEST) c.accept()
+    if (bits & REQUEST) accept(c)
     if (bits & READABLE) b.discard(c)
   }
   a.stack.connect([0, 0, 0xffff, 0x0a000001], 40_000, SERVER, 80)

@@ -9,6 +9,7 @@ import { type FarEnd, type FarSink, isWatched } from './far-end.js'
 const range = new ByteRange()
 
 export class ConnectionEnd implements FarEnd, ConnectionSink {
+  readonly byReference = true
   private readonly socket: TunSocket
   private readonly sink: FarSink
   private readonly tcp: TcpConnection
@@ -20,6 +21,7 @@ export class ConnectionEnd implements FarEnd, ConnectionSink {
     this.socket = socket
     this.sink = sink
     this.tcp = socket.detach(this)
+    this.tcp.lend()
   }
 
   /** Null: it is no such socket, somebody looks on, or has written to the stream already, which goes first. */

@@ -35,6 +35,8 @@ export interface FarEnd {
   end(): void
   /** Bytes taken that the kernel has not taken yet. */
   readonly unsent: number
+  /** What `write` takes is not copied. */
+  readonly byReference: boolean
   pause(): void
   resume(): void
 }
@@ -49,7 +51,7 @@ const WORTH_KEEPING = 2048
  * Exactly a net.Socket: its 'data' is a fresh buffer each time, and its write callback means that the kernel has the bytes. A stranger's
  * callback does not (a PassThrough hands the very same bytes on), so strangers get and give copies.
  */
-function byReference(stream: Duplex): boolean {
+function isPlain(stream: Duplex): boolean {
   return Object.getPrototypeOf(stream) === Socket.prototype && !Object.hasOwn(stream, 'write') && !Object.hasOwn(stream, '_write')
 }
 
@@ -59,14 +61,14 @@ export function isWatched(stream: Duplex): boolean {
 }
 
 export class StreamEnd implements FarEnd {
+  readonly byReference: boolean
   private readonly stream: Duplex
-  private readonly lend: boolean
   private readonly sink: FarSink
 
   constructor(stream: Duplex, sink: FarSink) {
     this.stream = stream
     this.sink = sink
-    this.lend = byReference(stream)
+    this.byReference = isPlain(stream)
   }
 
   get unsent(): number {
@@ -77,7 +79,7 @@ export class StreamEnd implements FarEnd {
     const { stream, sink } = this
     stream.on('drain', () => sink.upstreamDrained())
     stream.on('data', (chunk: Buffer) => {
-      sink.received(chunk as Bytes, 0, chunk.length, this.lend && chunk.length >= WORTH_KEEPING ? KEPT : null)
+      sink.received(chunk as Bytes, 0, chunk.length, this.byReference && chunk.length >= WORTH_KEEPING ? KEPT : null)
     })
     stream.on('end', () => sink.upstreamEnded())
     stream.on('finish', () => sink.upstreamFinished())
@@ -87,7 +89,7 @@ export class StreamEnd implements FarEnd {
 
   write({ bytes, start, end, owner }: ByteRange): boolean {
     if (owner === null) return this.stream.write(Buffer.from(bytes.buffer, bytes.byteOffset + start, end - start))
-    if (this.lend) return this.stream.write(Buffer.from(bytes.buffer, bytes.byteOffset + start, end - start), () => owner.release())
+    if (this.byReference) return this.stream.write(Buffer.from(bytes.buffer, bytes.byteOffset + start, end - start), () => owner.release())
     const chunk = Buffer.allocUnsafe(end - start)
     chunk.set(bytes.subarray(start, end))
     owner.release()

@@ -16,6 +16,7 @@ const sharedBytes: Bytes = new Uint8Array(READ_BYTES)
 const MAX_READS = 4
 
 export class HandleEnd implements FarEnd, TcpSink {
+  readonly byReference = true
   private readonly socket: DialedSocket
   private readonly handle: TcpHandle
   private readonly sink: FarSink

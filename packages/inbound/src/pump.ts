@@ -51,6 +51,7 @@ export class Pump implements ConnectionSink, FarSink {
     const { socket, upstream } = this
     upstream.allowHalfOpen = true
     this.tcp = socket.detach(this)
+    if (this.far.byReference) this.tcp.lend()
     socket.on('close', () => this.sourceClosed())
     upstream.on('error', error => this.fail('upstream-error', error))
     upstream.on('close', () => this.upstreamClosed())

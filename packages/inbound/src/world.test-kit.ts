@@ -258,10 +258,10 @@ export function frozenTime(): (ms: number) => Promise<unknown> {
   return ms => vi.advanceTimersByTimeAsync(ms)
 }
 
-/** Blocks of this thread that can be taken: all that nobody holds. */
-export function freeBlocks(): number {
+/** Blocks of this thread that can be taken, large ones or those with room for `bytes`: all that nobody holds. */
+export function freeBlocks(bytes?: number): number {
   const all: Block[] = []
-  for (let block = takeBlock(); block !== null; block = takeBlock()) all.push(block)
+  for (let block = takeBlock(bytes); block !== null; block = takeBlock(bytes)) all.push(block)
   for (const block of all) block.release()
   return all.length
 }

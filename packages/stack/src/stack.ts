@@ -287,6 +287,11 @@ export class Stack {
     this.tcp.now = now
     for (let item = this.heap.takeDue(now); item !== undefined; item = this.heap.takeDue(now)) item.wake(now)
     this.tcp.timeWait.expire(now)
+    if (this.reassembly.nextExpiry <= now) this.giveUpFragments(now)
+  }
+
+  // Apart, as is `drainEchoes`: a function that holds a closure makes an object of what that captures at each call, needed or not.
+  private giveUpFragments(now: Millis): void {
     this.reassembly.expire(now, first => this.neverWhole(first, now))
   }
 
@@ -353,8 +358,12 @@ export class Stack {
       c.inEvents = false
       events.tcp(c, bits)
     }
-    emptied(queue)
+    emptied(queue, 512)
     this.udp.drain(events)
+    if (this.icmp.wantsDrain) this.drainEchoes(events)
+  }
+
+  private drainEchoes(events: StackEvents): void {
     this.icmp.drain(request => {
       if (events.echo !== undefined) events.echo(request)
       else this.refuseEcho(request)

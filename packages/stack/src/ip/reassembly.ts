@@ -104,6 +104,7 @@ export class Reassembly {
 
   /** When the oldest is given up; Infinity: nothing is waiting. */
   get nextExpiry(): Millis {
+    if (this.queue.size === 0) return Infinity // almost always, and an iterator would be an object
     for (const partial of this.queue) return partial.expires
     return Infinity
   }

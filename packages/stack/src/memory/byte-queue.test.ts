@@ -73,10 +73,10 @@ test('copy, push, shift, discard and reading at any position behave as one array
         } else if (end > at) throw new Error(`seed ${seed}: nothing to shift`)
       } else if (end > at) {
         // Every byte can be reached, and the chunks behind it are the rest.
-        let position = at + prng.below(end - at)
-        for (let chunk = queue.indexOf(position); position < end; chunk++) {
-          queue.rangeAt(chunk, position, range)
-          position += same(position, 'rangeAt')
+        let offset = prng.below(end - at)
+        for (let chunk = queue.indexOf(offset); at + offset < end; chunk++) {
+          queue.rangeAt(chunk, offset, range)
+          offset += same(at + offset, 'rangeAt')
         }
       }
       if (queue.length !== end - at || queue.headAt !== at) throw new Error(`seed ${seed}: length`)
@@ -86,6 +86,36 @@ test('copy, push, shift, discard and reading at any position behave as one array
     expect(queue.count).toBe(0)
     for (const owner of [...owners, ...blocks]) expect(owner.refs).toBe(0)
   }
+})
+
+test('positions pass 2^31 and 2^32: every byte is still found, and what has left is counted', () => {
+  const prng = new Prng(1)
+  const queue = new ByteQueue()
+  const range = new ByteRange()
+  const chunks = Array.from({ length: 64 }, () => new Uint8Array(1 << 20))
+  let pushed = 0
+  for (let left = 0; left < 2 ** 32 + 2 ** 28; ) {
+    while (queue.length < 16 << 20) queue.push(chunks[pushed++ % chunks.length], 0, 1 << 20, null)
+    const offset = prng.below(queue.length)
+    queue.rangeAt(queue.indexOf(offset), offset, range)
+    const at = left + offset
+    if (range.bytes !== chunks[Math.floor(at / 2 ** 20) % chunks.length] || range.start !== at % 2 ** 20) throw new Error(`${at} is lost`)
+    const n = prng.below(queue.length)
+    queue.discard(n)
+    left += n
+    if (queue.headAt !== left) throw new Error(`${queue.headAt} of ${left} bytes have left`)
+  }
+})
+
+test("a packet's text lies in one piece, also where the room left would take a part of it", () => {
+  const queue = new ByteQueue()
+  const range = new ByteRange()
+  for (let i = 0; i < 100; i++) queue.copy(new Uint8Array(1448).fill(i), 0, 1448)
+  for (let i = 0; i < 100; i++) {
+    queue.rangeAt(queue.indexOf(1448 * i), 1448 * i, range)
+    expect([range.end - range.start >= 1448, range.bytes[range.start], range.bytes[range.start + 1447]]).toEqual([true, i, i])
+  }
+  expect(queue.count).toBeLessThan(12)
 })
 
 test('a flood of single bytes shares buffers', () => {

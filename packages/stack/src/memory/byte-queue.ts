@@ -1,11 +1,11 @@
-// Owns: a queue of byte ranges that lie elsewhere (in slabs, in a caller's buffers) with a position for every byte, so that
-// a sender can reach any unacknowledged byte and a reader can take from the head. Owners are released as their range leaves.
-//
-//        head                    tail
-//   at:  1000      1400   9000   → 9100       positions count every byte ever queued, as a double
-//        [ chunk ) [ chunk ) [ chunk )
+// Owns: a queue of byte ranges that lie elsewhere (in slabs, in a caller's buffers), so that a sender can reach any unacknowledged
+// byte and a reader can take from the head. Owners are released as their range leaves.
+//           head                   tail      positions count every byte ever queued, modulo 2^32: an int32, which is stored as it is;
+//   at:     1000      1400  9000   → 9100      a larger number would be an object of its own
+//           [ chunk ) [ chunk ) [ chunk )
+//   offset: 0         400   8000   → 8100      from the head: what `indexOf` and `rangeAt` are asked by
 
-import { BLOCK_BYTES, type Block } from './block-pool.js'
+import { BLOCK_BYTES, type Block, SMALL_BLOCK_BYTES } from './block-pool.js'
 import { DOUBLE } from './double.js'
 import type { Bytes, Owner } from './slab.js'
 
@@ -19,22 +19,26 @@ export class ByteRange {
 
 const EMPTY: Bytes = new Uint8Array(0)
 const none = () => null
-const COPY_BLOCK = 4096
+const COPY_BLOCK = SMALL_BLOCK_BYTES
 /** The block grows with the queue up to this: fewer, larger chunks for whoever reads. One of the pool may have more room than bytes. */
 const MAX_BLOCK = BLOCK_BYTES
-/** Less would leave most of a block of the pool unused. */
-const WORTH_A_BLOCK = BLOCK_BYTES / 4
+/** A packet's text is not cut to fill the rest of a block, of which it leaves most: two copies, and a view for either. */
+const UNCUT = COPY_BLOCK / 2
 
 interface Chunk {
   bytes: Bytes
   start: number
   end: number
-  /** Position of the byte at `start`. */
+  /** Position of the byte at `start`: an int32. */
   at: number
   owner: Owner | null
 }
 
 const GONE: Chunk = { bytes: EMPTY, start: 0, end: 0, at: 0, owner: null }
+const NO_RING: Chunk[] = []
+const RING_AT_FIRST = 4
+/** A ring of more is not kept for what comes next. */
+const MAX_KEPT = 32
 /** Chunks of any queue that hold nothing, for the next ones: a segment makes no object. Some 80 bytes each. */
 const unused: Chunk[] = []
 const MAX_UNUSED = 1024
@@ -42,45 +46,57 @@ const MAX_UNUSED = 1024
 export class ByteQueue {
   /** Bytes queued. */
   length = 0
-  /** Position of the first byte in the queue. */
+  /** Bytes that were queued and have left. */
   headAt = DOUBLE
-  private readonly chunks: Chunk[] = []
+  /** `headAt` as an int32. */
+  private position = 0
+  /** Chunks queued; the i-th is `ring[(head + i) & (ring.length - 1)]`. */
+  count = 0
+  private ring = NO_RING
   private head = 0
   /** The buffer of the last chunk, if it is a copy of ours that may have room left. */
   private spare: Bytes | null = null
-  private readonly take: () => Block | null
+  /** Where copies go (`takeBlock`); without, each is memory of its own, which whoever shifts it may keep. */
+  take: (bytes: number, room: number) => Block | null
 
-  /** `take`: where larger copies go (`takeBlock`); without, each is memory of its own, which whoever shifts it may keep. */
-  constructor(take: () => Block | null = none) {
+  constructor(take: (bytes: number, room: number) => Block | null = none) {
     this.headAt = 0
     this.take = take
-  }
-
-  /** Chunks queued. */
-  get count(): number {
-    return this.chunks.length - this.head
   }
 
   /** Appends bytes[start, end); `owner` (if any) is taken: one reference passes to the queue. */
   push(bytes: Bytes, start: number, end: number, owner: Owner | null): void {
     if (start === end) return owner?.release()
-    this.chunks.push(chunkOf(bytes, start, end, this.headAt + this.length, owner))
+    if (this.count === this.ring.length) this.grow()
+    this.ring[(this.head + this.count) & (this.ring.length - 1)] = chunkOf(bytes, start, end, (this.position + this.length) | 0, owner)
+    this.count++
     this.length += end - start
+  }
+
+  private grow(): void {
+    const { ring, head } = this
+    this.ring = new Array<Chunk>(Math.max(RING_AT_FIRST, 2 * ring.length)).fill(GONE)
+    for (let i = 0; i < ring.length; i++) this.ring[i] = ring[(head + i) & (ring.length - 1)]
+    this.head = 0
+  }
+
+  private chunkAt(index: number): Chunk {
+    return this.ring[(this.head + index) & (this.ring.length - 1)]
   }
 
   /**
    * Appends a copy of bytes[start, end): into the room left in the last copy, or into a new buffer, right-sized for the first
    * and `COPY_BLOCK` to `MAX_BLOCK` for those that queue up behind, so that a flood of tiny pieces does not cost an object each.
-   * From `WORTH_A_BLOCK` on it is one of the pool's, if there is one.
+   * It is one of the pool's, if there is one.
    */
   copy(bytes: Bytes, start: number, end: number): void {
     for (let at = start + this.fill(bytes, start, end); at < end; ) {
       const n = Math.min(end - at, MAX_BLOCK)
-      const last = this.count === 0 ? null : this.chunks[this.chunks.length - 1]
+      const last = this.count === 0 ? null : this.chunkAt(this.count - 1)
       // Behind another's bytes it begins small: or a peer that has every second byte kept elsewhere would make each byte cost a whole block.
       const most = last !== null && last.bytes === this.spare ? Math.min(this.length, MAX_BLOCK) : 0
       const room = this.length === 0 ? n : Math.max(n, COPY_BLOCK, most)
-      const block = room >= WORTH_A_BLOCK ? this.take() : null
+      const block = this.take(n, room)
       const into: Bytes = block === null ? new Uint8Array(room) : block.bytes
       into.set(n === bytes.length ? bytes : bytes.subarray(at, at + n))
       this.push(into, 0, n, block)
@@ -93,10 +109,10 @@ export class ByteQueue {
   private fill(bytes: Bytes, start: number, end: number): number {
     const { spare } = this
     if (spare === null || this.count === 0) return 0
-    const last = this.chunks[this.chunks.length - 1]
+    const last = this.chunkAt(this.count - 1)
     if (last.bytes !== spare) return 0
     const n = Math.min(end - start, spare.length - last.end)
-    if (n === 0) return 0
+    if (n === 0 || (n < end - start && end - start <= UNCUT)) return 0
     spare.set(n === bytes.length ? bytes : bytes.subarray(start, start + n), last.end)
     last.end += n
     this.length += n
@@ -106,14 +122,12 @@ export class ByteQueue {
   /** Takes the first chunk out into `out`; its owner's reference passes to the caller. False if the queue is empty. */
   shift(out: ByteRange): boolean {
     if (this.length === 0) return false
-    const chunk = this.chunks[this.head]
+    const chunk = this.ring[this.head]
     out.bytes = chunk.bytes
     out.start = chunk.start
     out.end = chunk.end
     out.owner = chunk.owner
-    const n = out.end - out.start
-    this.length -= n
-    this.headAt += n
+    this.pass(out.end - out.start)
     this.dropHead()
     return true
   }
@@ -121,14 +135,13 @@ export class ByteQueue {
   /** Drops the first `n` bytes and releases what they were in. */
   discard(n: number): void {
     let left = n
-    this.length -= n
-    this.headAt += n
+    this.pass(n)
     while (left > 0) {
-      const chunk = this.chunks[this.head]
+      const chunk = this.ring[this.head]
       const size = chunk.end - chunk.start
       if (left < size) {
         chunk.start += left
-        chunk.at += left
+        chunk.at = this.position
         return
       }
       left -= size
@@ -138,56 +151,60 @@ export class ByteQueue {
     }
   }
 
-  /** Index of the chunk in which the byte at `position` lies: for `rangeAt`. The position must be in the queue. */
-  indexOf(position: number): number {
+  private pass(n: number): void {
+    this.length -= n
+    this.headAt += n
+    this.position = (this.position + n) | 0
+  }
+
+  /** Index of the chunk in which the byte `offset` behind the head lies, which must be in the queue: for `rangeAt`. */
+  indexOf(offset: number): number {
     // Almost always the head or the last chunk; else binary search.
-    let low = this.head
-    let high = this.chunks.length - 1
-    if (position >= this.chunks[high].at) return high
+    let low = 0
+    let high = this.count - 1
+    if (offset >= this.offsetOf(this.chunkAt(high))) return high
     while (low < high) {
       const middle = (low + high + 1) >> 1
-      if (this.chunks[middle].at <= position) low = middle
+      if (this.offsetOf(this.chunkAt(middle)) <= offset) low = middle
       else high = middle - 1
     }
     return low
   }
 
-  /** What of chunk `index` lies at `position` and behind: a borrowed range. */
-  rangeAt(index: number, position: number, out: ByteRange): void {
-    const chunk = this.chunks[index]
+  private offsetOf(chunk: Chunk): number {
+    return (chunk.at - this.position) | 0
+  }
+
+  /** What of chunk `index` lies `offset` behind the head and further: a borrowed range. */
+  rangeAt(index: number, offset: number, out: ByteRange): void {
+    const chunk = this.chunkAt(index)
     out.bytes = chunk.bytes
-    out.start = chunk.start + (position - chunk.at)
+    out.start = chunk.start + (offset - this.offsetOf(chunk))
     out.end = chunk.end
     out.owner = chunk.owner
   }
 
   /** Empties the queue and releases everything. */
   clear(): void {
-    for (let i = this.head; i < this.chunks.length; i++) this.chunks[i].owner?.release()
-    this.headAt += this.length
-    this.length = 0
-    this.truncate()
+    for (let i = 0; i < this.count; i++) this.chunkAt(i).owner?.release()
+    this.pass(this.length)
+    this.count = 0
+    this.head = 0
+    this.ring = NO_RING
+    this.spare = null
   }
 
   private dropHead(): void {
-    const chunk = this.chunks[this.head]
+    const { ring, head } = this
+    const chunk = ring[head]
     chunk.bytes = EMPTY
     chunk.owner = null
     if (unused.length < MAX_UNUSED) unused.push(chunk)
-    this.chunks[this.head] = GONE
-    this.head++
-    if (this.head === this.chunks.length) this.truncate()
-    else if (this.head > 64 && this.head * 2 > this.chunks.length) {
-      this.chunks.copyWithin(0, this.head) // amortised: the dead front half goes in one move
-      this.chunks.length -= this.head
-      this.head = 0
-    }
-  }
-
-  private truncate(): void {
-    emptied(this.chunks)
-    this.head = 0
+    ring[head] = GONE
+    this.head = (head + 1) & (ring.length - 1)
+    if (--this.count > 0) return
     this.spare = null
+    if (ring.length > MAX_KEPT) this.ring = NO_RING
   }
 }
 

@@ -26,8 +26,11 @@ export class DeadlineHeap<T extends Wakeable> {
   update(item: T): void {
     const { deadline, heapIndex } = item
     if (heapIndex < 0) {
-      if (deadline !== Infinity) this.push(item, deadline)
-    } else if (deadline < this.times[heapIndex]) this.up(heapIndex, item, deadline)
+      if (deadline !== Infinity) this.push(item)
+    } else if (deadline < this.times[heapIndex]) {
+      this.times[heapIndex] = deadline
+      this.up(heapIndex)
+    }
   }
 
   /** Takes `item` out for good. */
@@ -37,9 +40,11 @@ export class DeadlineHeap<T extends Wakeable> {
     item.heapIndex = -1
     const last = this.items.pop() as T
     if (last === item) return
-    const at = this.times[this.items.length]
-    if (i > 0 && this.times[(i - 1) >> 1] > at) this.up(i, last, at)
-    else this.down(i, last, at)
+    this.items[i] = last
+    this.times[i] = this.times[this.items.length]
+    last.heapIndex = i
+    if (i > 0 && this.times[(i - 1) >> 1] > this.times[i]) this.up(i)
+    else this.down(i)
   }
 
   /** When to look again. It may be early (a deadline that moved later since), never late. */
@@ -56,12 +61,17 @@ export class DeadlineHeap<T extends Wakeable> {
         return item
       }
       if (item.deadline === Infinity) this.remove(item)
-      else this.down(0, item, item.deadline)
+      else {
+        this.times[0] = item.deadline
+        this.down(0)
+      }
     }
     return undefined
   }
 
-  private push(item: T, at: Millis): void {
+  // Of these, none is told a time: a double handed on as an argument is an object, and made also where the call is not.
+
+  private push(item: T): void {
     const i = this.items.length
     this.items.push(item)
     if (i === this.times.length) {
@@ -69,25 +79,33 @@ export class DeadlineHeap<T extends Wakeable> {
       grown.set(this.times)
       this.times = grown
     }
-    this.up(i, item, at)
+    this.times[i] = item.deadline
+    item.heapIndex = i
+    this.up(i)
   }
 
-  /** Puts `item` at `i` or above. */
-  private up(from: number, item: T, at: Millis): void {
+  /** Moves entry `from` up to where it belongs. */
+  private up(from: number): void {
     const { items, times } = this
+    const item = items[from]
+    const at = times[from]
     let i = from
     while (i > 0) {
       const parent = (i - 1) >> 1
       if (times[parent] <= at) break
-      this.place(i, items[parent], times[parent])
+      this.move(parent, i)
       i = parent
     }
-    this.place(i, item, at)
+    items[i] = item
+    times[i] = at
+    item.heapIndex = i
   }
 
-  /** Puts `item` at `i` or below. */
-  private down(from: number, item: T, at: Millis): void {
+  /** Moves entry `from` down to where it belongs. */
+  private down(from: number): void {
     const { items, times } = this
+    const item = items[from]
+    const at = times[from]
     const n = items.length
     let i = from
     for (;;) {
@@ -95,15 +113,18 @@ export class DeadlineHeap<T extends Wakeable> {
       if (child >= n) break
       if (child + 1 < n && times[child + 1] < times[child]) child++
       if (times[child] >= at) break
-      this.place(i, items[child], times[child])
+      this.move(child, i)
       i = child
     }
-    this.place(i, item, at)
+    items[i] = item
+    times[i] = at
+    item.heapIndex = i
   }
 
-  private place(i: number, item: T, at: Millis): void {
-    this.items[i] = item
-    this.times[i] = at
-    item.heapIndex = i
+  private move(from: number, to: number): void {
+    const item = this.items[from]
+    this.items[to] = item
+    this.times[to] = this.times[from]
+    item.heapIndex = to
   }
 }

@@ -170,8 +170,8 @@ export class PacketBatch {
   /** Everything written or dropped: owners get their pieces back, the batch is empty. */
   reset(): void {
     for (let i = 0; i < this.owners.length; i++) this.owners[i]?.release()
-    emptied(this.owners, 64)
-    emptied(this.pieces, 64)
+    emptied(this.owners, this.pieceCapacity)
+    emptied(this.pieces, this.pieceCapacity)
     this.count = 0
     this.first = 0
     this.used = 0

@@ -33,6 +33,22 @@ test('over the cap nothing may be lent; after a burst the pool keeps what came b
   expect(made.length).toBe(8 + 4)
 })
 
+test('a part that lies where another lay is the same view; any other is its own, and shows its bytes', () => {
+  const slab = new Slab(4096)
+  for (let i = 0; i < 4096; i++) slab.bytes[i] = i >> 4
+  const part = slab.part(52, 1500)
+  expect(slab.part(52, 1500)).toBe(part)
+  for (const [start, end] of [
+    [52, 1499],
+    [53, 1500],
+    [52, 1500],
+    [4000, 4096],
+    [0, 4096],
+  ]) {
+    expect(slab.part(start, end)).toEqual(slab.bytes.subarray(start, end))
+  }
+})
+
 test('a row holds the owners of its pieces until the batch is reset', () => {
   const tx = PacketBatch.forSending(2, 2)
   const owner = new Slab(100)

@@ -15,11 +15,16 @@ export interface Owner {
 /** 256 KiB: three 64 KiB super-segments fit, and the largest packet always has room in a fresh one. */
 export const SLAB_BYTES = 256 * 1024
 
+/** Packets smaller than this share a place. */
+const PART_STRIDE = 512
+
 export class Slab implements Owner {
   readonly bytes: Bytes
   readonly view: DataView
   private readonly pool: SlabPool | null
   private refs = 1
+  /** The views `part` has made, by the PART_STRIDE they begin in; null while there are none. */
+  private parts: (Bytes | null)[] | null = null
 
   constructor(size: number, pool: SlabPool | null = null) {
     this.bytes = new Uint8Array(size)
@@ -30,6 +35,20 @@ export class Slab implements Owner {
   /** Nobody but the pool's user holds it: it may be filled again. */
   get sole(): boolean {
     return this.refs === 1
+  }
+
+  /**
+   * bytes[start, end), to copy from. The view of the last time serves again if it is the same range: in a stream of full packets they
+   * lie where those before them lay, and a view made anew would cost as much as the copy.
+   */
+  part(start: number, end: number): Bytes {
+    this.parts ??= new Array<Bytes | null>(Math.ceil(this.bytes.length / PART_STRIDE)).fill(null)
+    const slot = Math.floor(start / PART_STRIDE)
+    const known = this.parts[slot]
+    if (known !== null && known.byteOffset === start && known.length === end - start) return known
+    const part = this.bytes.subarray(start, end)
+    this.parts[slot] = part
+    return part
   }
 
   retain(): void {

@@ -45,8 +45,7 @@ export function firstBytes(queue: ByteQueue, most: number): Buffer {
   const range = new ByteRange()
   const bytes = Buffer.allocUnsafe(Math.min(queue.length, most))
   for (let at = 0; at < bytes.length; ) {
-    const position = queue.headAt + at
-    queue.rangeAt(queue.indexOf(position), position, range)
+    queue.rangeAt(queue.indexOf(at), at, range)
     const end = Math.min(range.end, range.start + bytes.length - at)
     bytes.set(range.bytes.subarray(range.start, end), at)
     at += end - range.start

@@ -294,6 +294,11 @@ export class TcpConnection implements Wakeable {
     return true
   }
 
+  /** Whoever reads gives everything back soon: what is copied on arrival goes to blocks that come back, not to fresh memory. */
+  lend(): void {
+    this.rcvQueue.take = takeBlock
+  }
+
   /** Turns Nagle's algorithm off (true, the default here) or on. RFC 9293 §3.7.4. */
   setNoDelay(noDelay: boolean): void {
     this.noDelay = noDelay

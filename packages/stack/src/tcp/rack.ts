@@ -40,7 +40,7 @@ export class Rack {
   }
 
   /** §6.2 steps 1–3 for a segment that has arrived. `ambiguous`: sent again, and maybe the first copy arrived. */
-  arrived(sentAt: Millis, end: Seq, flags: number, ambiguous: boolean, now: Millis): void {
+  arrived({ sentAt, now }: Delivery, end: Seq, flags: number, ambiguous: boolean): void {
     const rtt = now - sentAt
     if (flags & EVER && (ambiguous || rtt < this.minRtt)) return // an ACK of the first copy
     if (!(flags & EVER)) {
@@ -91,10 +91,12 @@ export class Delivery {
   rtt: Millis = Number.NaN
   /** Among what it acknowledges in order is something that was sent again: maybe the rest waited for that. */
   resent = false
+  /** When what `take` is told of was sent: a field, for a double that is handed on as an argument is an object unless all is inlined. */
+  sentAt: Millis = Number.NaN
+  now: Millis = Number.NaN
   /** RACK.fack before it: its blocks are in no order of time. */
   private fack: Seq = 0
   private c!: TcpConnection
-  private now: Millis = 0
   private tsEcr = 0
   private hasTimestamps = false
 
@@ -111,8 +113,9 @@ export class Delivery {
     this.fack = c.rack.fack
   }
 
-  take(n: number, end: Seq, sentAt: Millis, flags: number, inOrder: boolean): void {
-    const { c, now } = this
+  /** `n` bytes up to `end` that left at `sentAt` have arrived. */
+  take(n: number, end: Seq, flags: number, inOrder: boolean): void {
+    const { c, now, sentAt } = this
     this.bytes += n
     if (!inOrder) this.sacked = true
     const ambiguous = !this.hasTimestamps || seqLt(this.tsEcr, c.tsValAt(sentAt))
@@ -125,6 +128,6 @@ export class Delivery {
       if (seqLeq(end, c.recover)) this.original = true
       if (seqLt(end, this.fack)) c.rack.reorderingSeen = true
     }
-    c.rack.arrived(sentAt, end, flags, this.hasTimestamps && ambiguous, now)
+    c.rack.arrived(this, end, flags, this.hasTimestamps && ambiguous)
   }
 }

@@ -1,6 +1,8 @@
 import { describe, expect, test } from 'vitest'
+import type { Block } from '../memory/block-pool.js'
 import { ByteRange } from '../memory/byte-queue.js'
 import { PacketBatch } from '../memory/packet-batch.js'
+import type { Owner } from '../memory/slab.js'
 import { Prng } from '../testing/prng.js'
 import { Script } from '../testing/script.js'
 import { seqAdd } from './seq.js'
@@ -156,7 +158,7 @@ describe('window', () => {
     t.read(1)
     t.sentNothing()
     t.read(1)
-    t.sent('A 1:1 ack 21001 win 5096') // the queue gives its chunks whole
+    t.sent('A 1:1 ack 21001 win 5000') // the queue gives its chunks whole
   })
   test('without scaling the field is 65,535 at most and text beyond it is not taken', () => {
     const t = new Script({ read: false }).establish('mss 1460')
@@ -301,6 +303,25 @@ test('text is lent by the slab from 4 KiB on, and as long as the pool lends; rea
   expect(lent(15_191, 22_191)).toBe(false)
   for (const slab of others) slab.release()
   expect(lent(22_191, 29_191)).toBe(true)
+})
+
+test('what is copied goes to blocks that come back, if the reader gives back: else to memory of its own', () => {
+  const range = new ByteRange()
+  const blocksOf = (t: Script, lends: boolean) => {
+    t.establish('mss 1000,wscale 7')
+    if (lends) t.connection.lend()
+    for (let i = 0; i < 60; i++) t.recv(`A ${1001 + i * 1000}:${2001 + i * 1000} ack 1`)
+    const blocks: Owner[] = []
+    let bytes = 0
+    for (; t.connection.read(range); bytes += range.end - range.start) if (range.owner !== null) blocks.push(range.owner)
+    expect(bytes).toBe(60_000)
+    for (const block of blocks) block.release()
+    return blocks
+  }
+  const first = blocksOf(new Script({ read: false }), true)
+  expect(first.map(block => (block as Block).bytes.length)).toEqual([4096, 4096, 4096, 4096, 4096, 65_536])
+  expect(new Set(blocksOf(new Script({ read: false }), true))).toEqual(new Set(first))
+  expect(blocksOf(new Script({ read: false }), false)).toEqual([])
 })
 
 describe('reassembly', () => {

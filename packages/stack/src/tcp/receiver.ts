@@ -45,7 +45,7 @@ export function takeSegmentText(c: TcpConnection, seg: Segment, slab: Slab, now:
   if (length >= BY_REFERENCE && c.tcp.slabs.lendable) {
     slab.retain()
     c.rcvQueue.push(slab.bytes, start, start + length, slab)
-  } else c.rcvQueue.copy(slab.bytes, start, start + length)
+  } else c.rcvQueue.copy(slab.part(start, start + length), 0, length)
   if (c.reassembly !== null) tellHeld(c, c.reassembly, seq, length)
   advance(c, length)
   if (c.reassembly !== null) {

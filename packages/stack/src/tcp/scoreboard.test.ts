@@ -108,6 +108,20 @@ describe('the scoreboard', () => {
     expect([sb.count, sb.sacked, sb.lost, sb.rexmit, sb.waiting]).toEqual([0, 0, 0, 0, 0])
   })
 
+  test('what many turns have sent, acknowledged bit by bit: each range is still where and when it was sent', () => {
+    const sb = new Scoreboard()
+    sb.begin(0)
+    const told: number[][] = []
+    const delivery = { take: (n: number, end: number) => void told.push([n, end, delivery.sentAt]) } as unknown as Delivery
+    for (let turn = 1, una = 0; turn <= 1000; turn++) {
+      sb.sent(turn * 10, turn)
+      if (turn > 150 && turn % 3 === 0) sb.acknowledged((una += 30), delivery)
+      expect([sb.count, sb.endOf(sb.last)]).toEqual([turn - una / 10, turn * 10])
+    }
+    expect(told).toEqual(told.map((_, i) => [10, 10 * (i + 1), i + 1]))
+    expect(told.length).toBeGreaterThan(800)
+  })
+
   test('one turn is one range, and so are neighbours that the peer holds', () => {
     const sb = new Scoreboard()
     sb.begin(0)

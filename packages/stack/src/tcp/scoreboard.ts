@@ -74,7 +74,10 @@ export class Scoreboard {
       const n = seqDiff(end, this.una)
       const flags = this.flags[i]
       this.tally(flags, -n)
-      if (!(flags & SACKED)) delivery.take(n, end, this.sentAts[i], flags, true)
+      if (!(flags & SACKED)) {
+        delivery.sentAt = this.sentAts[i]
+        delivery.take(n, end, flags, true)
+      }
       this.una = end
       if (end === this.ends[i]) this.dropHead()
     }
@@ -101,7 +104,8 @@ export class Scoreboard {
   }
 
   private markSacked(i: number, delivery: Delivery): number {
-    delivery.take(this.sizeOf(i), this.ends[i], this.sentAts[i], this.flags[i], false)
+    delivery.sentAt = this.sentAts[i]
+    delivery.take(this.sizeOf(i), this.ends[i], this.flags[i], false)
     this.turn(i, SACKED)
     // Neighbours that the peer holds are one range: as many as there are gaps.
     if (i + 1 < this.ends.length && this.flags[i + 1] & SACKED) this.remove(i)
@@ -253,12 +257,23 @@ export class Scoreboard {
   private dropHead(): void {
     this.head++
     if (this.head === this.ends.length) this.truncate()
-    else if (this.head > 64 && this.head * 2 > this.ends.length) {
-      this.ends.splice(0, this.head)
-      this.sentAts.splice(0, this.head)
-      this.flags.splice(0, this.head)
-      this.head = 0
+    else if (this.head > 64 && this.head * 2 > this.ends.length) this.compact()
+  }
+
+  /** The dead front half goes in one move, and the arrays keep their room. */
+  private compact(): void {
+    const { ends, sentAts, flags, head } = this
+    for (let i = head; i < ends.length; i++) {
+      ends[i - head] = ends[i]
+      sentAts[i - head] = sentAts[i]
+      flags[i - head] = flags[i]
     }
+    for (let i = 0; i < head; i++) {
+      ends.pop()
+      sentAts.pop()
+      flags.pop()
+    }
+    this.head = 0
   }
 
   private truncate(): void {

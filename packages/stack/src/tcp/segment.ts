@@ -22,7 +22,7 @@ import {
 } from '../wire/tcp.js'
 import type { TcpConnection } from './connection.js'
 import { windowField } from './receiver.js'
-import { seqAdd, seqGt } from './seq.js'
+import { seqAdd, seqDiff, seqGt } from './seq.js'
 
 /** Payloads up to here are copied behind their headers: cheaper than a piece of their own. */
 const INLINE = 512
@@ -113,19 +113,19 @@ function sackFin(c: TcpConnection, from: number, n: number, max: number): number
 /** Small payloads are copied behind the headers, others gathered from where they lie. */
 function gather(c: TcpConnection, tx: PacketBatch, behind: number, seq: number, length: number): number {
   const queue = c.sndQueue
-  let position = queue.headAt + ((seq - c.sndUna) | 0)
-  let chunk = queue.indexOf(position)
+  let offset = seqDiff(seq, c.sndUna)
+  let chunk = queue.indexOf(offset)
   let left = length
   let to = behind
   const inline = length <= INLINE
   for (let pieces = 0; left > 0 && (inline || pieces < MAX_PIECES); pieces++, chunk++) {
-    queue.rangeAt(chunk, position, range)
+    queue.rangeAt(chunk, offset, range)
     const n = Math.min(left, range.end - range.start)
     if (inline) {
       tx.slab.bytes.set(range.bytes.subarray(range.start, range.start + n), to)
       to += n
     } else tx.addPiece(range.bytes, range.start, n, range.owner)
-    position += n
+    offset += n
     left -= n
   }
   range.owner = null

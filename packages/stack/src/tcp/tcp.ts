@@ -322,7 +322,7 @@ export class Tcp {
         this.outputHead = 0
       }
     }
-    emptied(queue)
+    emptied(queue, 512)
     this.outputHead = 0
     return false
   }
