@@ -1,7 +1,8 @@
 // Finding the addon in a process that has no descriptor left, and afterwards.
 
 import { spawnSync } from 'node:child_process'
-import { mkdtempSync, rmSync } from 'node:fs'
+import { copyFileSync, mkdtempSync, rmSync } from 'node:fs'
+import { createRequire } from 'node:module'
 import { tmpdir } from 'node:os'
 import path from 'node:path'
 import { fileURLToPath } from 'node:url'
@@ -47,4 +48,13 @@ it.runIf(process.platform === 'linux')('that there is none, is', () => {
   } finally {
     rmSync(empty, { recursive: true, force: true })
   }
+})
+
+it('a file that does not lie where it was loaded from, bundled or replaced since, is told what is missing all the same', () => {
+  const place = mkdtempSync(path.join(tmpdir(), 'tun moved '))
+  const copy = path.join(place, 'index.cjs')
+  copyFileSync(index, copy)
+  const native = createRequire(import.meta.url)(copy) as { load(): void }
+  rmSync(place, { recursive: true, force: true })
+  expect(() => native.load()).toThrow(expect.objectContaining({ code: 'ERR_TUN_NATIVE_UNAVAILABLE' }))
 })

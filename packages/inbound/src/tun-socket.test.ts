@@ -3,7 +3,7 @@
 import { createHash } from 'node:crypto'
 import { once } from 'node:events'
 import { Duplex } from 'node:stream'
-import type { TunSocket } from '@tun/stack'
+import type { TcpConnection, TunSocket } from '@tun/stack'
 import { describe, expect, test } from 'vitest'
 import { bytes, closed, connection, established, readAll, steadyTime, uncaught, until, type World, world } from './world.test-kit.js'
 
@@ -409,6 +409,19 @@ describe('flow control', () => {
     expect(gotHash.digest('hex')).toBe(sentHash.digest('hex'))
     expect(blocked).toBeGreaterThan(10)
     expect(socket.bytesWritten).toBe(total)
+  })
+
+  test('more than 2 GiB that are not acknowledged are refused with ENOBUFS, and reset the connection: it would stand still for ever', async () => {
+    await using w = await world()
+    const { app, socket } = await established(w)
+    const ends = [closed(app), closed(socket)]
+    app.resume()
+    const owner = { retain: () => {}, release: () => {} }
+    const [chunk, queue] = [new Uint8Array(1 << 20), (socket as unknown as { tcp: TcpConnection }).tcp]
+    for (let i = 0; i < 2047; i++) queue.send(chunk, 0, chunk.length, owner) // by reference: they take no memory
+    const told = new Promise(resolve => socket.write(chunk, resolve))
+    expect(await Promise.all(ends)).toEqual(['ECONNRESET', 'ENOBUFS'])
+    expect(await told).toMatchObject({ code: 'ENOBUFS', syscall: 'write' })
   })
 
   test('reading slowly closes the window and loses nothing', async () => {

@@ -17,6 +17,8 @@ import { checkPeek, firstBytes, Peeks } from './peek.js'
 
 const HIGH_WATER_MARK = 64 * 1024
 const KEEP_ALIVE = 60_000 // ms. Under the idle times of most NATs and firewalls.
+/** Bytes written and not acknowledged, of one who waits for no 'drain': beyond, their sequence numbers could not be told apart. */
+const MAX_QUEUED = 2 ** 31 - 1
 /** One for all: it is valid until the next read. */
 const range = new ByteRange()
 let nextId = 1
@@ -325,6 +327,7 @@ export class TunSocket extends NetSurface {
     this.accept()
     this.idle?.refresh()
     if (!this.tcp.sendable) return callback(errnoError(this.tcp.error || 'EPIPE', 'write'))
+    if (this.bufferSize > MAX_QUEUED) return callback(errnoError('ENOBUFS', 'write'))
     const room = this.send(chunk)
     this.driver.wake()
     if (room) callback()
@@ -340,6 +343,7 @@ export class TunSocket extends NetSurface {
     this.accept()
     this.idle?.refresh()
     if (!this.tcp.sendable) return callback(errnoError(this.tcp.error || 'EPIPE', 'write'))
+    if (this.bufferSize > MAX_QUEUED) return callback(errnoError('ENOBUFS', 'write'))
     let room = true
     for (const { chunk } of chunks) room = this.send(chunk)
     this.driver.wake()
