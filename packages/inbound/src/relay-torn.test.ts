@@ -4,10 +4,11 @@ import { once } from 'node:events'
 import { readdirSync } from 'node:fs'
 import { type AddressInfo, connect, createServer, type Socket } from 'node:net'
 import { GONE, type TunSocket } from '@tun/stack'
+import { freeBlocks } from '@tun/stack/testing'
 import { beforeAll, describe, expect, test } from 'vitest'
 import { direct } from './direct.js'
 import { type RelayResult, relay, type Upstream } from './relay.js'
-import { APP, bytes, closed, freeBlocks, until, type World, world } from './world.test-kit.js'
+import { APP, bytes, closed, until, type World, world } from './world.test-kit.js'
 
 const descriptors = () => (process.platform === 'linux' ? readdirSync('/proc/self/fd').length : 0)
 

@@ -4,10 +4,11 @@ import { once } from 'node:events'
 import { type AddressInfo, createServer, type Socket } from 'node:net'
 import { TcpHandle } from '@tun/device'
 import type { TcpConnection, TunSocket } from '@tun/stack'
+import { freeBlocks } from '@tun/stack/testing'
 import { afterEach, expect, test, vi } from 'vitest'
 import { direct } from './direct.js'
 import { type RelayResult, relay } from './relay.js'
-import { bytes, freeBlocks, readAll, until, type World, world } from './world.test-kit.js'
+import { bytes, readAll, until, type World, world } from './world.test-kit.js'
 
 afterEach(() => vi.restoreAllMocks())
 

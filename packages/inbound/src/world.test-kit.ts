@@ -5,7 +5,6 @@
 import { once } from 'node:events'
 import type { Readable } from 'node:stream'
 import {
-  type Block,
   CONNECTED,
   type Datagram,
   Driver,
@@ -19,7 +18,6 @@ import {
   type StackOptions,
   type TcpConnection,
   TunSocket,
-  takeBlock,
 } from '@tun/stack'
 import { connectDevices, MemoryDevice, type MemoryDeviceOptions } from '@tun/stack/testing'
 import { onTestFinished, vi } from 'vitest'
@@ -256,14 +254,6 @@ export function frozenTime(): (ms: number) => Promise<unknown> {
   vi.useFakeTimers({ toFake: ['setTimeout', 'clearTimeout', 'setInterval', 'clearInterval', 'performance'] })
   onTestFinished(() => void vi.useRealTimers())
   return ms => vi.advanceTimersByTimeAsync(ms)
-}
-
-/** Blocks of this thread that can be taken, large ones or those with room for `bytes`: all that nobody holds. */
-export function freeBlocks(bytes?: number): number {
-  const all: Block[] = []
-  for (let block = takeBlock(bytes); block !== null; block = takeBlock(bytes)) all.push(block)
-  for (const block of all) block.release()
-  return all.length
 }
 
 /** How a stream ended: its error's code, '' for none. */

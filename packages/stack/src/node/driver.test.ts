@@ -142,14 +142,17 @@ test('super-segments are answered, then asked for again within the turn; plain p
   expect(log).toEqual(['read 1', 'write', 'read 3', 'write', 'read 40', 'write'])
 })
 
+/** A read of one, of which nothing can be made. */
+const superSegment = (status: number) => (rx: PacketBatch) => {
+  rx.status = status
+  rx.length[rx.count++] = 0
+  rx.used += 64 * 1024
+  return 1
+}
+
 test('super-segments that every answer lets out anew take half a turn at most', () => {
   const bench = new Bench()
-  bench.read = rx => {
-    rx.length[rx.count++] = 0
-    rx.used += 64 * 1024
-    rx.status = BLOCKED
-    return 1
-  }
+  bench.read = superSegment(BLOCKED)
   bench.readable()
   expect(bench.reads).toBe(8) // of 64 KiB each: half of 1 MiB
   bench.readable()
@@ -158,12 +161,7 @@ test('super-segments that every answer lets out anew take half a turn at most', 
 
 test('a device that has super-segments for ever gets 1 MiB a turn', () => {
   const t = new Bench()
-  t.read = rx => {
-    rx.status = OK
-    rx.length[rx.count++] = 0
-    rx.used += 64 * 1024
-    return 1
-  }
+  t.read = superSegment(OK)
   t.readable()
   expect(t.reads).toBe(16)
 })

@@ -3,6 +3,7 @@
 import { expect, test } from 'vitest'
 import { type Block, takeBlock } from '../memory/block-pool.js'
 import type { Slab, SlabPool } from '../memory/slab.js'
+import { freeBlocks } from '../testing/blocks.js'
 import { Pair, type TestStream } from '../testing/pair.js'
 
 /** Fills a pool with `n` free ones, by which it is known again. */
@@ -21,14 +22,6 @@ function kept<T extends { release(): void }>(known: Set<T>, take: () => T): numb
 
 const block = () => takeBlock() as Block
 const slabOf = (pool: SlabPool) => () => pool.take() as Slab
-
-/** Blocks that can be taken. */
-function room(): number {
-  const all: Block[] = []
-  for (let one = takeBlock(); one !== null; one = takeBlock()) all.push(one)
-  for (const one of all) one.release()
-  return all.length
-}
 
 /** 4 MB each way. */
 function burst(t: Pair): TestStream[] {
@@ -60,12 +53,12 @@ test.each(ENDINGS)(
   (_, end) => {
     const t = new Pair({ device: { splitGso: false } })
     for (let round = 0; round < 2; round++) {
-      const rest = room()
+      const rest = freeBlocks()
       const [blocks, a, b] = [filled(64, block), filled(32, slabOf(t.a.stack.slabs)), filled(32, slabOf(t.b.stack.slabs))]
       end(t, burst(t))
       t.clock.advance(2500)
       expect([kept(blocks, block), kept(a, slabOf(t.a.stack.slabs)), kept(b, slabOf(t.b.stack.slabs))]).toEqual([16, 4, 4])
-      expect([room(), t.a.stack.slabs.inUse, t.b.stack.slabs.inUse]).toEqual([rest, 1, 1])
+      expect([freeBlocks(), t.a.stack.slabs.inUse, t.b.stack.slabs.inUse]).toEqual([rest, 1, 1])
       expect(t.clock.pending === 0 || t.clock.next() > t.clock.now + 1000).toBe(true)
     }
   },

@@ -324,14 +324,7 @@ export class TunSocket extends NetSurface {
   }
 
   override _write(chunk: Buffer, _encoding: BufferEncoding, callback: (error?: Error | null) => void): void {
-    this.accept()
-    this.idle?.refresh()
-    if (!this.tcp.sendable) return callback(errnoError(this.tcp.error || 'EPIPE', 'write'))
-    if (this.bufferSize > MAX_QUEUED) return callback(errnoError('ENOBUFS', 'write'))
-    const room = this.send(chunk)
-    this.driver.wake()
-    if (room) callback()
-    else this.waitingWrite = callback
+    if (this.mayWrite(callback)) this.wrote(this.send(chunk), callback)
   }
 
   /** Copies: the writer may use its buffer again. */
@@ -340,12 +333,22 @@ export class TunSocket extends NetSurface {
   }
 
   override _writev(chunks: { chunk: Buffer }[], callback: (error?: Error | null) => void): void {
-    this.accept()
-    this.idle?.refresh()
-    if (!this.tcp.sendable) return callback(errnoError(this.tcp.error || 'EPIPE', 'write'))
-    if (this.bufferSize > MAX_QUEUED) return callback(errnoError('ENOBUFS', 'write'))
+    if (!this.mayWrite(callback)) return
     let room = true
     for (const { chunk } of chunks) room = this.send(chunk)
+    this.wrote(room, callback)
+  }
+
+  /** A write accepts. If it is refused, `callback` has been told. */
+  private mayWrite(callback: (error?: Error | null) => void): boolean {
+    this.accept()
+    this.idle?.refresh()
+    const refused = !this.tcp.sendable ? this.tcp.error || 'EPIPE' : this.bufferSize > MAX_QUEUED ? 'ENOBUFS' : ''
+    if (refused) callback(errnoError(refused, 'write'))
+    return !refused
+  }
+
+  private wrote(room: boolean, callback: () => void): void {
     this.driver.wake()
     if (room) callback()
     else this.waitingWrite = callback

@@ -1,5 +1,6 @@
 // Owns: the face of `@tun/stack/testing`.
 
+export * from './blocks.js'
 export * from './link.js'
 export * from './memory-device.js'
 export { pattern, patternByte } from './notation.js'
