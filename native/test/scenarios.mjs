@@ -30,10 +30,14 @@ function openUp(name, options) {
 const hosts = family => (family === 6 ? [address(HOST6), address(PEER6)] : [address(HOST4), address(PEER4)])
 const protocolOf = packet => packet[packet[0] >> 4 === 4 ? 9 : 6]
 
-/** Reads until a packet of `protocol` and IP `version` shows up (the kernel sends MLD and router solicitations on its own). */
-async function readPacket(tun, protocol, version = 4) {
+/**
+ * Reads until a packet of `protocol` and IP `version` shows up (the kernel sends MLD and router solicitations on its own).
+ * `again` runs every 100 ms: what the kernel sends before it has told itself of a NIC's carrier (up to a second late) is gone.
+ */
+async function readPacket(tun, protocol, version = 4, again = () => {}) {
   const rows = new Rows()
   for (let i = 0; i < 500; i++) {
+    if (i % 25 === 0) again()
     rows.clear()
     rows.read(tun)
     for (let row = 0; row < rows.count; row++) {
@@ -47,8 +51,8 @@ async function readPacket(tun, protocol, version = 4) {
 
 async function kernelSends(tun, family, length = 100) {
   const socket = createSocket(family === 6 ? 'udp6' : 'udp4')
-  socket.send(new Uint8Array(length).fill(7), 9999, family === 6 ? PEER6 : PEER4)
-  const row = await readPacket(tun, 17, family)
+  const send = () => socket.send(new Uint8Array(length).fill(7), 9999, family === 6 ? PEER6 : PEER4)
+  const row = await readPacket(tun, 17, family, send)
   socket.close()
   return row
 }
@@ -61,14 +65,17 @@ export async function offloadReset() {
   const negotiated = { offload: first.offload, set: first.offloadSet, created: first.created, persistent: first.persistent }
   const withOffload = summary(await kernelSends(first, 4))
   first.close()
-  // A reader that knows nothing of offloads and sets none.
+  // A reader that knows nothing of offloads and sets none. It asks again as readPacket() does.
   const reader = `
-import fcntl, os, socket, struct, sys
+import fcntl, os, select, socket, struct
 fd = os.open('/dev/net/tun', os.O_RDWR)
 fcntl.ioctl(fd, 0x400454ca, struct.pack('16sH22x', b'p0', 0x1001))
 size = struct.unpack('i', fcntl.ioctl(fd, 0x800454d7, struct.pack('i', 0)))[0]
-socket.socket(socket.AF_INET, socket.SOCK_DGRAM).sendto(b'x' * 100, ('${PEER4}', 9999))
+sender = socket.socket(socket.AF_INET, socket.SOCK_DGRAM)
 while True:
+    if not select.select([fd], [], [], 0.1)[0]:
+        sender.sendto(b'x' * 100, ('${PEER4}', 9999))
+        continue
     packet = os.read(fd, 65536)
     if packet[0] >> 4 == 4 and packet[9] == 17: break
 print(size, packet.hex())`
