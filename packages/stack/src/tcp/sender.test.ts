@@ -19,6 +19,24 @@ describe('what may leave', () => {
     t.recv('A 1001:1001 ack 9501')
     expect(t.connection.sndUna).toBe(t.connection.sndNxt)
   })
+  test.each([
+    { minRtt: Number.POSITIVE_INFINITY, srtt: 0, cwnd: 1_000_000, largest: 65_000, why: 'no round trip is known' },
+    { minRtt: 0.1, srtt: 400, cwnd: 100_000, largest: 65_000, why: 'a near path, whatever waits on it now' },
+    { minRtt: 1.1, srtt: 10, cwnd: 100_000, largest: 26_000, why: 'two halvings of a near path’s, and 10 kB in a millisecond' },
+    { minRtt: 100, srtt: 100, cwnd: 700_000, largest: 7000, why: 'a far path: 7 kB in a millisecond' },
+    { minRtt: 100, srtt: 100, cwnd: 100_000, largest: 2000, why: 'a far and slow path: two segments' },
+  ])('super-segments are of the path’s rate: $why', ({ minRtt, srtt, cwnd, largest }) => {
+    const t = new Script({ offload: true }).establish('mss 1000,wscale 7', 65_535)
+    t.recv('A 1001:1001 ack 1 win 1000') // scaled: 128 kB
+    const c = t.connection
+    Object.assign(c.rtt, { measured: true, srtt })
+    c.rack.minRtt = minRtt
+    c.congestion.cwnd = cwnd
+    t.write(80_000)
+    const lengths = t.drainSent().map(line => Number(/(\d+):(\d+)/.exec(line)?.[2]) - Number(/(\d+):/.exec(line)?.[1]))
+    expect(lengths[0]).toBe(largest)
+    expect(lengths.reduce((sum, length) => sum + length)).toBe(80_000)
+  })
   test('the window is never overrun', () => {
     const t = new Script().establish('mss 1000', 2000)
     t.write(10_000)

@@ -17,6 +17,8 @@ import { schedule } from './timers.js'
 /** Super-segments a connection may emit before the next one gets its turn. */
 const QUANTUM = 4
 const MAX_IP_PACKET = 65_535
+/** What a near path adds to the size of super-segments halves with so much of its round trip. */
+const NEAR: Millis = 0.512
 /** Duplicate ACKs for one batch: enough for any recovery to start, too few to amplify a flood. */
 const MAX_GAP_ACKS = 16
 
@@ -131,9 +133,18 @@ function segmentLength(c: TcpConnection, remaining: number, room: number): numbe
   return 0
 }
 
-/** Payload bytes of the largest (super-)segment. */
+/**
+ * Payload bytes of the largest (super-)segment. On a near path as much as a packet holds: super-segments are what makes a turn cheap, and
+ * no queue but the peer's takes the burst. A far path gets what it carries in a millisecond, two segments at least, so that a slow flow's
+ * turn is short and its bursts are small (Linux tcp_tso_autosize() and net.ipv4.tcp_tso_rtt_log in ip-sysctl.rst: the same two terms).
+ */
 function largest(c: TcpConnection): number {
-  return superSegments(c) ? Math.floor((MAX_IP_PACKET - headerBytes(c)) / c.smss) * c.smss : c.smss
+  const { smss } = c
+  if (!superSegments(c)) return smss
+  const most = MAX_IP_PACKET - headerBytes(c)
+  const halvings = Math.min(c.rack.minRtt / NEAR, 31) // none is known: 31, and a rate without bound
+  const length = Math.min(most, (most >> halvings) + c.congestion.cwnd / c.rtt.srtt)
+  return Math.max(Math.floor(length / smss), Math.min(2, Math.floor(most / smss))) * smss
 }
 
 /**
