@@ -254,6 +254,7 @@ describe('streams', () => {
     app.end(data)
     const echo = (async () => {
       for await (const chunk of socket) if (!socket.write(chunk)) await once(socket, 'drain')
+      socket.end() // Node 24 leaves a half-open Duplex to its reader; others have destroyed it
     })()
     expect((await readAll(app)).equals(data)).toBe(true)
     await echo
