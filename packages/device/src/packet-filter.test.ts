@@ -1,5 +1,5 @@
 import fc from 'fast-check'
-import { describe, expect, it } from 'vitest'
+import { beforeEach, describe, expect, it } from 'vitest'
 import { PacketFacts } from './packet-facts.js'
 import { parsePacketFilter } from './packet-filter.js'
 import { PacketNames } from './packet-names.js'
@@ -44,7 +44,7 @@ function dns(name: string, addresses: string[], response = true): Uint8Array {
   return Buffer.concat([head, question, ...records])
 }
 
-const names = new PacketNames()
+let names = new PacketNames()
 const facts = new PacketFacts()
 
 function matches(filter: string, packet: Uint8Array): boolean {
@@ -55,6 +55,10 @@ function matches(filter: string, packet: Uint8Array): boolean {
 const web = v4(6, '198.18.0.1', '198.18.0.5', Buffer.from([0xc3, 0x50, 0x01, 0xbb, ...Buffer.alloc(16)]))
 const query = v4(17, '198.18.0.1', '198.18.0.2', udp(40000, 53, dns('www.Example.org', [], false)))
 const answer = v4(17, '198.18.0.2', '198.18.0.1', udp(53, 40000, dns('www.Example.org', ['198.18.0.5'])))
+
+beforeEach(() => {
+  names = new PacketNames()
+})
 
 describe('a packet filter', () => {
   it('knows a name once an answer with its address has passed, and the messages about it', () => {

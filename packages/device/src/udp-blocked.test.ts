@@ -41,6 +41,8 @@ vi.mock('@tun/native', () => ({ hasUdpSockets: () => true, openUdpSockets: () =>
 
 beforeEach(() => {
   native.sent.length = 0
+  native.events = 2
+  native.receives = 0
   native.send = (_slot, bytes, table, capacity, first, rows) => {
     const done = Math.min(rows - first, native.room)
     for (let row = first; row < first + done; row++) {
