@@ -209,6 +209,8 @@ export interface TcpSockets extends SocketSet {
   connected(slot: number): number
   /** Bytes taken; -EAGAIN: wait for WRITABLE. */
   send(slot: number, bytes: Uint8Array, start: number, end: number): number
+  /** The same for `count` ranges at once, 64 at most, one behind the other: the i-th is bytes[i][bounds[2 * i], bounds[2 * i + 1]). */
+  sendRanges(slot: number, bytes: Uint8Array[], bounds: Int32Array, count: number): number
   /** Bytes received; 0: the peer has ended; -EAGAIN: wait for READABLE, which is told once (edge triggered). */
   receive(slot: number, bytes: Uint8Array, start: number, end: number): number
   shutdown(slot: number): number

@@ -10,6 +10,8 @@
 
 #include "socket_set.h"
 
+struct iovec;
+
 namespace tun {
 
 struct TcpRequest {
@@ -38,6 +40,8 @@ class TcpSockets : public SocketSet {
   /** What became of the connect: 0, or why it failed. */
   int connected(size_t slot);
   int64_t send(size_t slot, const uint8_t* bytes, size_t length);
+  /** What lies in several places, one behind the other. */
+  int64_t sendRanges(size_t slot, iovec* ranges, size_t count);
   /** 0: the peer has ended. */
   int64_t receive(size_t slot, uint8_t* bytes, size_t length);
   /** A FIN behind what was sent. */

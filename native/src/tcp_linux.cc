@@ -4,6 +4,7 @@
 
 #include <netinet/tcp.h>
 #include <sys/epoll.h>
+#include <sys/socket.h>
 #include <unistd.h>
 
 #include "socket_linux.h"
@@ -84,6 +85,19 @@ int64_t TcpSockets::send(size_t slot, const uint8_t* bytes, size_t length) {
   if (fd < 0) return -EBADF;
   for (;;) {
     const ssize_t n = ::send(fd, bytes, length, MSG_DONTWAIT | MSG_NOSIGNAL);
+    if (n >= 0) return n;
+    if (errno != EINTR) return -errno;
+  }
+}
+
+int64_t TcpSockets::sendRanges(size_t slot, iovec* ranges, size_t count) {
+  const int fd = descriptor(slot);
+  if (fd < 0) return -EBADF;
+  msghdr message{};
+  message.msg_iov = ranges;
+  message.msg_iovlen = count;
+  for (;;) {
+    const ssize_t n = ::sendmsg(fd, &message, MSG_DONTWAIT | MSG_NOSIGNAL);
     if (n >= 0) return n;
     if (errno != EINTR) return -errno;
   }

@@ -146,6 +146,7 @@ const CALLS = {
   TcpSockets: {
     open: () => [pick([4, 6]), pick(['127.0.0.1', '::1', 'x']), pick([9, 65_535, 0]), pick([undefined, '127.0.0.1', 'x'])],
     send: () => [chance(4), slab, 0, chance(1000)],
+    sendRanges: () => [chance(4), pieces(), pick([Int32Array.of(0, 9, 1, 8, 0, 0, 5, 1000), new Int32Array(chance(12)), table]), chance(5)],
     receive: () => [chance(4), slab, chance(10), 1000],
     ...{ connected: () => [chance(4)], shutdown: () => [chance(4)], closeSocket: () => [chance(4), chance(2) === 0] },
     wait: () => [new Int32Array(chance(9))],

@@ -2,7 +2,7 @@
 // readiness: an event is told once, and whoever does not drain it has to remember.
 
 import { hasTcpSockets, openTcpSockets, type TcpSockets } from '@tun/native'
-import { DOUBLE, throwLater } from '@tun/stack'
+import { type ByteRanges, DOUBLE, throwLater } from '@tun/stack'
 import { SocketPoller } from './socket-poller.js'
 
 export interface TcpTarget {
@@ -75,9 +75,20 @@ export class TcpHandle {
   /** Bytes the kernel took, or a negative errno. Fewer than there are: `writable` follows. */
   send(bytes: Uint8Array, start: number, end: number): number {
     if (this.slot < 0) return -EPIPE // destroyed in this turn: nobody has been told yet
-    const sent = this.poller.native.send(this.slot, bytes, start, end)
+    return this.sent(this.poller.native.send(this.slot, bytes, start, end), end - start)
+  }
+
+  /** The same for several ranges: one system call for them all. */
+  sendRanges(ranges: ByteRanges): number {
+    const { bytes, bounds, count, length } = ranges
+    if (count === 1) return this.send(bytes[0], bounds[0], bounds[1])
+    if (this.slot < 0) return -EPIPE
+    return this.sent(this.poller.native.sendRanges(this.slot, bytes, bounds, count), length)
+  }
+
+  private sent(sent: number, of: number): number {
     if (sent >= 0) this.bytesSent += sent
-    if (sent === -EAGAIN || (sent >= 0 && sent < end - start)) {
+    if (sent === -EAGAIN || (sent >= 0 && sent < of)) {
       this.isBlocked = true
       return Math.max(sent, 0)
     }

@@ -3,7 +3,7 @@
 
 import type { Duplex } from 'node:stream'
 import { ByteRange, type ConnectionSink, errnoError, type TcpConnection, TunSocket } from '@tun/stack'
-import { type FarEnd, type FarSink, isWatched } from './far-end.js'
+import { type Bytes, type FarEnd, type FarSink, isWatched } from './far-end.js'
 
 /** One for all: it is valid until the next read, and every range is handed on before that. */
 const range = new ByteRange()
@@ -42,8 +42,21 @@ export class ConnectionEnd implements FarEnd, ConnectionSink {
     this.readable()
   }
 
-  write({ bytes, start, end, owner }: ByteRange): boolean {
-    this.isFull = !this.tcp.send(bytes, start, end, owner)
+  take(from: TcpConnection): boolean {
+    const { sink, socket } = this
+    let took = false
+    while (!this.isFull && from.read(range)) {
+      const { bytes, start, end, owner } = range
+      took = true
+      sink.taken(end - start)
+      this.isFull = !this.tcp.send(bytes, start, end, owner)
+    }
+    if (took) socket.wake()
+    return !this.isFull
+  }
+
+  write(bytes: Bytes): boolean {
+    this.isFull = !this.tcp.send(bytes, 0, bytes.length, null)
     this.socket.wake()
     return !this.isFull
   }

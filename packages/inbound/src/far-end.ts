@@ -4,7 +4,7 @@
 import { Buffer } from 'node:buffer'
 import { Socket } from 'node:net'
 import type { Duplex } from 'node:stream'
-import { type ByteRange, errnoError, type Owner } from '@tun/stack'
+import { ByteRange, ByteRanges, errnoError, type Owner, type TcpConnection } from '@tun/stack'
 
 export type Bytes = Uint8Array<ArrayBuffer>
 
@@ -17,7 +17,9 @@ export interface FarSink {
    * it has no room for more.
    */
   received(bytes: Bytes, start: number, end: number, owner: Owner | null): void
-  /** `write` takes more. */
+  /** So many bytes have left the connection. */
+  taken(bytes: number): void
+  /** `take` takes more. */
   upstreamDrained(): void
   /** The upstream has sent its FIN. */
   upstreamEnded(): void
@@ -29,17 +31,26 @@ export interface FarSink {
 export interface FarEnd {
   /** Begins to read. Before it tells at most that a write has failed. */
   start(): void
-  /** Takes a range, whose owner is released when its bytes are not needed any more. False: no other one before `upstreamDrained`. */
-  write(range: ByteRange): boolean
+  /**
+   * Takes what the connection has received, as far as it can, and tells the sink how much: of what lies there at once, in one system call
+   * if the upstream is a socket. False: nothing more before `upstreamDrained`.
+   */
+  take(tcp: TcpConnection): boolean
+  /** Takes bytes that go before those. False, as above. */
+  write(bytes: Bytes): boolean
   /** A FIN behind what was written. */
   end(): void
   /** Bytes taken that the kernel has not taken yet. */
   readonly unsent: number
-  /** What `write` takes is not copied. */
+  /** What `take` takes is not copied. */
   readonly byReference: boolean
   pause(): void
   resume(): void
 }
+
+/** One each for all: nobody else comes between a look and what is done with it. */
+const range = new ByteRange()
+const ranges = new ByteRanges()
 
 const ignore = () => {}
 /** A Buffer that net.Socket has emitted is read into no more: nobody has to give it back. */
@@ -64,6 +75,10 @@ export class StreamEnd implements FarEnd {
   readonly byReference: boolean
   private readonly stream: Duplex
   private readonly sink: FarSink
+  /** Bytes at the head of the connection's queue that were written, and that the kernel may not have taken. They leave it when it has. */
+  private inFlight = 0
+  /** How often something was sent on its way. */
+  private flight = 0
 
   constructor(stream: Duplex, sink: FarSink) {
     this.stream = stream
@@ -72,12 +87,14 @@ export class StreamEnd implements FarEnd {
   }
 
   get unsent(): number {
-    return this.stream.writableLength
+    return Math.max(0, this.stream.writableLength - this.inFlight)
   }
 
   start(): void {
     const { stream, sink } = this
-    stream.on('drain', () => sink.upstreamDrained())
+    stream.on('drain', () => {
+      if (this.inFlight === 0) sink.upstreamDrained() // else the last write's callback tells
+    })
     stream.on('data', (chunk: Buffer) => {
       sink.received(chunk as Bytes, 0, chunk.length, this.byReference && chunk.length >= WORTH_KEEPING ? KEPT : null)
     })
@@ -87,13 +104,74 @@ export class StreamEnd implements FarEnd {
     if (stream.readableEnded) sink.upstreamEnded()
   }
 
-  write({ bytes, start, end, owner }: ByteRange): boolean {
-    if (owner === null) return this.stream.write(Buffer.from(bytes.buffer, bytes.byteOffset + start, end - start))
-    if (this.byReference) return this.stream.write(Buffer.from(bytes.buffer, bytes.byteOffset + start, end - start), () => owner.release())
-    const chunk = Buffer.allocUnsafe(end - start)
-    chunk.set(bytes.subarray(start, end))
-    owner.release()
-    return this.stream.write(chunk)
+  take(tcp: TcpConnection): boolean {
+    return this.byReference ? this.lend(tcp) : this.give(tcp)
+  }
+
+  /** All that is there by one writev(2). What the kernel does not take at once stays in the queue, where it counts, and holds its owners. */
+  private lend(tcp: TcpConnection): boolean {
+    const { stream, sink } = this
+    for (tcp.peek(ranges); ranges.count > 0; tcp.peek(ranges)) {
+      const { length } = ranges
+      this.inFlight = length
+      this.flight++
+      if (ranges.count > 1) stream.cork()
+      for (let i = 0; i < ranges.count; i++) this.writeRange(tcp, i)
+      ranges.clear()
+      stream.uncork()
+      if (stream.writableLength > 0) return false
+      this.inFlight = 0
+      tcp.skip(length)
+      sink.taken(length)
+    }
+    return true
+  }
+
+  private writeRange(tcp: TcpConnection, i: number): void {
+    const { bytes, bounds, owners, count } = ranges
+    const [start, end] = [bounds[2 * i], bounds[2 * i + 1]]
+    const owner = owners[i]
+    const flight = i === count - 1 ? this.flight : 0
+    owner?.retain()
+    this.stream.write(Buffer.from(bytes[i].buffer, bytes[i].byteOffset + start, end - start), error => {
+      owner?.release()
+      if (!error && flight === this.flight) this.landed(tcp)
+    })
+  }
+
+  /** The kernel has the last of what was in flight. */
+  private landed(tcp: TcpConnection): void {
+    const { inFlight, stream, sink } = this
+    if (inFlight === 0 || stream.destroyed) return // it had all of it at once, or will not have it any more
+    this.inFlight = 0
+    tcp.skip(inFlight)
+    sink.taken(inFlight)
+    sink.upstreamDrained()
+  }
+
+  /** A stranger gets memory that it may keep: what was copied for the queue already, or a copy; by one `_writev` if it has that. */
+  private give(tcp: TcpConnection): boolean {
+    const { stream, sink } = this
+    let room = true
+    stream.cork()
+    while (room && tcp.read(range)) {
+      const { bytes, start, end, owner } = range
+      let chunk: Buffer
+      if (owner === null) chunk = Buffer.from(bytes.buffer, bytes.byteOffset + start, end - start)
+      else {
+        chunk = Buffer.allocUnsafe(end - start)
+        chunk.set(bytes.subarray(start, end))
+        owner.release()
+      }
+      sink.taken(chunk.length)
+      room = stream.write(chunk)
+    }
+    stream.uncork()
+    return room
+  }
+
+  write(bytes: Bytes): boolean {
+    return this.stream.write(bytes)
   }
 
   end(): void {

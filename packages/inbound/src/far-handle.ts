@@ -1,7 +1,7 @@
 // Owns: an upstream of our own dialers in a relay: send(2) and recv(2) on the slabs themselves, no stream between.
 
 import type { DialedSocket, TcpHandle, TcpSink } from '@tun/device'
-import { type ByteRange, type Owner, takeBlock } from '@tun/stack'
+import { ByteRanges, type TcpConnection, takeBlock } from '@tun/stack'
 import type { Bytes, FarEnd, FarSink } from './far-end.js'
 
 /**
@@ -14,17 +14,18 @@ const FAST = READ_BYTES / 2
 const sharedBytes: Bytes = new Uint8Array(READ_BYTES)
 /** Reads of one connection in a row; then the others get their turn, and the device. */
 const MAX_READS = 4
+/** One for all: it is cleared before anybody else's turn. */
+const ranges = new ByteRanges()
 
 export class HandleEnd implements FarEnd, TcpSink {
   readonly byReference = true
   private readonly socket: DialedSocket
   private readonly handle: TcpHandle
   private readonly sink: FarSink
-  /** What the kernel has not taken of the last range; its owner waits. */
+  /** What the kernel has not taken of what goes before the connection's bytes. */
   private rest: Bytes | null = null
   private restStart = 0
-  private restEnd = 0
-  private restOwner: Owner | null = null
+  private isFull = false
   private isEnding = false
   private isPaused = false
   private isFast = false
@@ -33,7 +34,10 @@ export class HandleEnd implements FarEnd, TcpSink {
     this.socket = socket
     this.sink = sink
     this.handle = socket.detach(this) as TcpHandle
-    socket.once('close', () => this.dropRest())
+    socket.once('close', () => {
+      this.rest = null
+      this.handle.waiting = 0
+    })
   }
 
   /** Null: somebody has written to the stream already, which goes first; or it is not connected. */
@@ -42,7 +46,7 @@ export class HandleEnd implements FarEnd, TcpSink {
   }
 
   get unsent(): number {
-    return this.restEnd - this.restStart
+    return this.rest === null ? 0 : this.rest.length - this.restStart
   }
 
   start(): void {
@@ -55,21 +59,36 @@ export class HandleEnd implements FarEnd, TcpSink {
     else if (this.handle.canReceive) this.readable()
   }
 
-  write({ bytes, start, end, owner }: ByteRange): boolean {
-    const sent = this.handle.isBlocked ? 0 : this.handle.send(bytes, start, end)
-    if (sent === end - start) {
-      owner?.release()
-      return true
+  take(tcp: TcpConnection): boolean {
+    const { handle, sink } = this
+    while (!handle.isBlocked && tcp.rcvQueue.length > 0) {
+      tcp.peek(ranges)
+      const { length } = ranges
+      const sent = handle.sendRanges(ranges)
+      ranges.clear()
+      // What the kernel does not take stays in the connection's queue, where it counts. What it refuses will be nobody's.
+      tcp.skip(sent < 0 ? length : sent)
+      sink.taken(sent < 0 ? length : sent)
+      if (sent < 0) {
+        this.broken(sent, 'write')
+        return false
+      }
     }
+    handle.waiting = tcp.rcvQueue.length
+    this.isFull = handle.waiting > 0
+    return !this.isFull
+  }
+
+  write(bytes: Bytes): boolean {
+    const sent = this.handle.isBlocked ? 0 : this.handle.send(bytes, 0, bytes.length)
+    if (sent === bytes.length) return true
     if (sent < 0) {
-      owner?.release()
       this.broken(sent, 'write')
       return false
     }
     this.rest = bytes
-    this.restStart = start + sent
-    this.restEnd = end
-    this.restOwner = owner
+    this.restStart = sent
+    this.isFull = true
     this.handle.waiting = this.unsent
     return false
   }
@@ -112,15 +131,25 @@ export class HandleEnd implements FarEnd, TcpSink {
   }
 
   writable(): void {
-    if (this.rest === null) return
-    const sent = this.handle.send(this.rest, this.restStart, this.restEnd)
-    if (sent < 0) return this.broken(sent, 'write')
-    this.restStart += sent
-    this.handle.waiting = this.unsent
-    if (this.restStart < this.restEnd) return
-    this.dropRest()
+    if (this.rest !== null && !this.writeRest(this.rest)) return
+    if (!this.isFull) return
+    this.isFull = false
     if (this.isEnding) this.end()
     else this.sink.upstreamDrained()
+  }
+
+  /** False: not all of it. */
+  private writeRest(rest: Bytes): boolean {
+    const sent = this.handle.send(rest, this.restStart, rest.length)
+    if (sent < 0) {
+      this.broken(sent, 'write')
+      return false
+    }
+    this.restStart += sent
+    this.handle.waiting = this.unsent
+    if (this.restStart < rest.length) return false
+    this.rest = null
+    return true
   }
 
   failed(errno: number): void {
@@ -129,15 +158,5 @@ export class HandleEnd implements FarEnd, TcpSink {
 
   private broken(answer: number, syscall: string): void {
     this.sink.upstreamFailed(this.socket.errored ?? this.socket.systemError(-answer, syscall))
-  }
-
-  private dropRest(): void {
-    const { restOwner } = this
-    this.rest = null
-    this.restOwner = null
-    this.restStart = 0
-    this.restEnd = 0
-    this.handle.waiting = 0
-    restOwner?.release()
   }
 }

@@ -5,14 +5,11 @@ import { Buffer } from 'node:buffer'
 import type { Socket } from 'node:net'
 import type { Duplex } from 'node:stream'
 import { DialedSocket } from '@tun/device'
-import { ByteRange, type ConnectionSink, DOUBLE, errnoError, type Owner, type TcpConnection, type TunSocket } from '@tun/stack'
+import { type ConnectionSink, DOUBLE, errnoError, type Owner, type TcpConnection, type TunSocket } from '@tun/stack'
 import { ConnectionEnd } from './far-connection.js'
 import { type Bytes, endingOf, type FarEnd, type FarSink, isWatched, StreamEnd } from './far-end.js'
 import { HandleEnd } from './far-handle.js'
 import type { RelayReason, RelayResult } from './relay.js'
-
-/** One for all: it is valid until the next read, and every range is handed on before that. */
-const range = new ByteRange()
 
 export class Pump implements ConnectionSink, FarSink {
   private readonly socket: TunSocket
@@ -60,12 +57,8 @@ export class Pump implements ConnectionSink, FarSink {
     for (let early = socket.read() as Buffer | null; early !== null; early = socket.read() as Buffer | null) pieces.push(early)
     if (pieces.length > 0) {
       const early = pieces.length === 1 ? pieces[0] : Buffer.concat(pieces)
-      range.bytes = early as Bytes
-      range.start = 0
-      range.end = early.length
-      range.owner = null
       this.up += early.length
-      this.upBlocked = !this.far.write(range)
+      this.upBlocked = !this.far.write(early as Bytes)
       if (this.done) return
     }
     socket.accept()
@@ -102,16 +95,7 @@ export class Pump implements ConnectionSink, FarSink {
 
   private pumpUp(): void {
     const { tcp } = this
-    let took = false
-    while (!this.upBlocked && !this.done && tcp.read(range)) {
-      took = true
-      this.up += range.end - range.start
-      this.upBlocked = !this.far.write(range)
-    }
-    if (took) {
-      this.halfTimer?.refresh()
-      this.socket.wake()
-    }
+    if (!this.upBlocked && !this.done && tcp.rcvQueue.length > 0) this.upBlocked = !this.far.take(tcp)
     if (this.sourceEnded && tcp.rcvQueue.length === 0 && !this.upEnded && !this.done) {
       this.upEnded = true
       this.far.end()
@@ -134,6 +118,12 @@ export class Pump implements ConnectionSink, FarSink {
       this.downBlocked = true
       this.far.pause()
     }
+    this.socket.wake()
+  }
+
+  taken(bytes: number): void {
+    this.up += bytes
+    this.halfTimer?.refresh()
     this.socket.wake()
   }
 

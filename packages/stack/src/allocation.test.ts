@@ -1,6 +1,6 @@
 import { getHeapStatistics } from 'node:v8'
 import { expect, test } from 'vitest'
-import { ByteRange } from './memory/byte-queue.js'
+import { ByteRange, ByteRanges } from './memory/byte-queue.js'
 import { CSUM_GOOD, PacketBatch } from './memory/packet-batch.js'
 import { Stack, type StackEvents } from './stack.js'
 import type { TcpConnection } from './tcp/connection.js'
@@ -24,6 +24,7 @@ class End {
   rows = 0
   ontcp: (c: TcpConnection, bits: number) => void = () => {}
   private readonly range = new ByteRange()
+  private readonly ranges = new ByteRanges()
   private readonly tx = PacketBatch.forSending(256)
   private readonly rx: PacketBatch
   private readonly events: StackEvents = {
@@ -49,7 +50,11 @@ class End {
     other.takeIn(now)
   }
 
+  /** Both ways to read: half of it as a relay does, whose kernel takes no more, the rest range by range. */
   discard(c: TcpConnection): void {
+    c.peek(this.ranges)
+    c.skip(this.ranges.length >> 1)
+    this.ranges.clear()
     while (c.read(this.range)) this.range.owner?.release()
   }
 

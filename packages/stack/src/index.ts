@@ -1,7 +1,7 @@
 export * from './device.js'
 export type { Echo } from './icmp.js'
 export { type Block, takeBlock } from './memory/block-pool.js'
-export { ByteRange } from './memory/byte-queue.js'
+export { ByteRange, ByteRanges } from './memory/byte-queue.js'
 export { DOUBLE } from './memory/double.js'
 export * from './memory/packet-batch.js'
 export { type Bytes, type Millis, type Owner, Slab, SlabPool, type SlabPoolOptions } from './memory/slab.js'

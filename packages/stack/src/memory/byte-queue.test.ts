@@ -1,7 +1,7 @@
 import { expect, test } from 'vitest'
 import { Prng } from '../testing/prng.js'
 import { BLOCK_BYTES, type Block } from './block-pool.js'
-import { ByteQueue, ByteRange } from './byte-queue.js'
+import { ByteQueue, ByteRange, ByteRanges } from './byte-queue.js'
 
 class Counted {
   refs = 1
@@ -34,6 +34,7 @@ test('copy, push, shift, discard and reading at any position behave as one array
     const blocks: PooledBlock[] = []
     const queue = seed % 3 === 2 ? new ByteQueue(() => (prng.below(4) === 0 ? null : blockFor(blocks))) : new ByteQueue()
     const range = new ByteRange()
+    const ranges = new ByteRanges()
     // Everything ever queued; the queue is model[at, end).
     const model = new Uint8Array(9_000_000)
     let at = 0
@@ -78,6 +79,20 @@ test('copy, push, shift, discard and reading at any position behave as one array
           queue.rangeAt(chunk, offset, range)
           offset += same(at + offset, 'rangeAt')
         }
+        // A look at the head shows the same, and a part of it may leave.
+        queue.peek(ranges)
+        let seen = 0
+        for (let k = 0; k < ranges.count; k++) {
+          range.bytes = ranges.bytes[k]
+          range.start = ranges.bounds[2 * k]
+          range.end = ranges.bounds[2 * k + 1]
+          seen += same(at + seen, 'peek')
+        }
+        if (seen !== ranges.length || (ranges.count === queue.count) !== (seen === end - at))
+          throw new Error(`seed ${seed}: not all was seen`)
+        const n = prng.below(Math.min(seen, biggest) + 1)
+        queue.discard(n)
+        at += n
       }
       if (queue.length !== end - at || queue.headAt !== at) throw new Error(`seed ${seed}: length`)
     }

@@ -18,6 +18,38 @@ export class ByteRange {
 }
 
 const EMPTY: Bytes = new Uint8Array(0)
+/** Of these a plain batch of 64 KiB blocks is a few; system calls take up to 1,024 (IOV_MAX). */
+const MOST_RANGES = 64
+
+/** The first ranges of a queue, as `peek` answers them for one system call that takes them all: the reused record. Clear it behind that. */
+export class ByteRanges {
+  /** How many, and bytes in them. */
+  count = 0
+  length = 0
+  readonly bytes: Bytes[] = []
+  /** Borrowed. */
+  readonly owners: (Owner | null)[] = []
+  /** Range i is bytes[i][bounds[2 * i], bounds[2 * i + 1]). */
+  readonly bounds = new Int32Array(2 * MOST_RANGES)
+
+  /** Holds nobody's memory any more. */
+  clear(): void {
+    this.count = 0
+    this.length = 0
+    emptied(this.bytes, MOST_RANGES)
+    emptied(this.owners, MOST_RANGES)
+  }
+
+  /** @internal */
+  add(bytes: Bytes, start: number, end: number, owner: Owner | null): void {
+    const i = 2 * this.count++
+    this.bounds[i] = start
+    this.bounds[i + 1] = end
+    this.length += end - start
+    this.bytes.push(bytes)
+    this.owners.push(owner)
+  }
+}
 const none = () => null
 const COPY_BLOCK = SMALL_BLOCK_BYTES
 /** The block grows with the queue up to this: fewer, larger chunks for whoever reads. One of the pool may have more room than bytes. */
@@ -130,6 +162,15 @@ export class ByteQueue {
     this.pass(out.end - out.start)
     this.dropHead()
     return true
+  }
+
+  /** The first ranges, as many as `out` has room for, into `out`: borrowed until they leave the queue. */
+  peek(out: ByteRanges): void {
+    out.clear()
+    for (let i = 0; i < this.count && i < MOST_RANGES; i++) {
+      const chunk = this.chunkAt(i)
+      out.add(chunk.bytes, chunk.start, chunk.end, chunk.owner)
+    }
   }
 
   /** Drops the first `n` bytes and releases what they were in. */

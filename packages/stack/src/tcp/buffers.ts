@@ -2,7 +2,6 @@
 // would only wait: for its turn on the NIC, where it makes every other connection wait, and out of the processor's cache.
 // Read first: RFC 7323 §1.1 (bandwidth × delay), Linux tcp_rcv_space_adjust and tcp_notsent_lowat (tcp(7)).
 
-import type { Millis } from '../memory/slab.js'
 import type { TcpConnection } from './connection.js'
 
 /** Both buffers begin here: what Linux gives (tcp_rmem[1]); a connection that carries little never needs more. */
@@ -40,7 +39,8 @@ export function fetchSize(c: TcpConnection, most: number): number {
  * The application took `n` bytes. If that was half a buffer within a round trip, the buffer is what holds the peer up: it becomes twice
  * what was taken (dynamic right-sizing). A buffer that is not read does not grow.
  */
-export function took(c: TcpConnection, n: number, now: Millis): void {
+export function took(c: TcpConnection, n: number): void {
+  const { now } = c.tcp
   c.tookBytes += n
   if (now - c.roundAt < Math.max(c.rtt.srtt, ROUND_MIN)) return
   if (2 * c.tookBytes >= c.rcvSpace) {

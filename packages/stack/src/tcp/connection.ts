@@ -2,7 +2,7 @@
 // Names are RFC 9293 §3.3.1's. What arrives is arrives.ts, what may leave sender.ts, what was received receiver.ts.
 
 import { takeBlock } from '../memory/block-pool.js'
-import { ByteQueue, type ByteRange } from '../memory/byte-queue.js'
+import { ByteQueue, type ByteRange, type ByteRanges } from '../memory/byte-queue.js'
 import type { Wakeable } from '../memory/deadline-heap.js'
 import { DOUBLE } from '../memory/double.js'
 import type { Bytes, Millis, Owner } from '../memory/slab.js'
@@ -287,11 +287,27 @@ export class TcpConnection implements Wakeable {
   /** Takes the next chunk received; its owner's reference passes to the caller. False if there is none. */
   read(out: ByteRange): boolean {
     if (!this.rcvQueue.shift(out)) return false
-    const n = out.end - out.start
-    this.tcp.receiveQueued -= n
-    took(this, n, this.tcp.now)
-    this.tcp.output(this) // the window may open
+    this.left(out.end - out.start)
     return true
+  }
+
+  /** Shows what was received without taking it, the first ranges at once: for one system call. `skip` takes what that took. */
+  peek(out: ByteRanges): void {
+    this.rcvQueue.peek(out)
+  }
+
+  /** Takes the first `n` bytes received: somebody has them. Nothing if they were dropped meanwhile, by a reset. */
+  skip(n: number): void {
+    if (n === 0 || n > this.rcvQueue.length) return
+    this.rcvQueue.discard(n)
+    this.left(n)
+  }
+
+  /** The application has taken `n` bytes. */
+  private left(n: number): void {
+    this.tcp.receiveQueued -= n
+    took(this, n)
+    this.tcp.output(this) // the window may open
   }
 
   /** Whoever reads gives everything back soon: what is copied on arrival goes to blocks that come back, not to fresh memory. */

@@ -1,6 +1,6 @@
 import { describe, expect, test } from 'vitest'
 import type { Block } from '../memory/block-pool.js'
-import { ByteRange } from '../memory/byte-queue.js'
+import { ByteRange, ByteRanges } from '../memory/byte-queue.js'
 import { PacketBatch } from '../memory/packet-batch.js'
 import type { Owner } from '../memory/slab.js'
 import { Prng } from '../testing/prng.js'
@@ -42,6 +42,9 @@ describe('acknowledgments', () => {
     t.sentNothing()
     expect(t.events.filter(event => event === 'readable')).toEqual(['readable'])
     expect(t.connection.rcvQueue.count).toBeLessThan(8)
+    const ranges = new ByteRanges()
+    t.connection.peek(ranges) // all that the batch brought, for one system call
+    expect([ranges.count, ranges.length]).toEqual([t.connection.rcvQueue.count, 60_000])
     t.read()
     expect(t.readBytes).toBe(60_000)
   })
