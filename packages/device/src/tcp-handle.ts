@@ -160,7 +160,8 @@ export class TcpHandle {
     if (events & ENDING) this.ending = true
     if (events & FAILED) this.isBroken = true
     if (this.isConnecting) {
-      const error = this.poller.native.connected(this.slot)
+      // Connected is writable and nothing else; of a FIN or a RST right behind, and of a failure, the socket knows.
+      const error = events & ENDING || !(events & WRITABLE) ? this.poller.native.connected(this.slot) : 0
       if (error < 0) return this.sink.failed(-error)
       this.isConnecting = false
       this.sink.connected()

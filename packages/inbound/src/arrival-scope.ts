@@ -1,6 +1,6 @@
 // Owns: what those who take in connections, datagrams and pings share of their inbound.
 
-import type { Driver, Stack, TcpConnection, TunDatagram, TunEcho, TunFlow, TunSocket, UdpFlow } from '@tun/stack'
+import type { Driver, Stack, TunDatagram, TunEcho, TunFlow, TunSocket } from '@tun/stack'
 import type { EventEmitter } from 'eventemitter3'
 import type { FakePins } from './fake-pins.js'
 import type { TunInboundEvents } from './inbound-events.js'
@@ -12,7 +12,7 @@ export interface ArrivalScope {
   readonly driver: Driver
   readonly names: NameService | null
   readonly places: ServedPlaces
-  readonly pins: FakePins<TcpConnection | UdpFlow> | null
+  readonly pins: FakePins | null
   /** Whose listeners are told. */
   readonly events: EventEmitter<TunInboundEvents>
   /** close() was called: nothing new is taken. */

@@ -2,25 +2,27 @@
 
 import type { FakeIps } from '@tun/dns'
 
-export class FakePins<Owner> {
-  private readonly pool: FakeIps
-  private readonly pinned = new Map<Owner, Set<string>>()
+export interface Pinning {
+  /** The addresses it uses; most use one. No table from owner to addresses: see arrival-list.ts of the stack. */
+  pinned: string | Set<string> | null
+}
 
-  constructor(pool: FakeIps) {
-    this.pool = pool
+export class FakePins {
+  constructor(private readonly pool: FakeIps) {}
+
+  pin(owner: Pinning, address: string): void {
+    const { pinned } = owner
+    if (typeof pinned === 'string' ? pinned === address : pinned?.has(address)) return
+    if (!this.pool.pin(address)) return
+    if (pinned === null) owner.pinned = address
+    else if (typeof pinned === 'string') owner.pinned = new Set([pinned, address])
+    else pinned.add(address)
   }
 
-  pin(owner: Owner, address: string): void {
-    const addresses = this.pinned.get(owner)
-    if (addresses?.has(address) || !this.pool.pin(address)) return
-    if (addresses) addresses.add(address)
-    else this.pinned.set(owner, new Set([address]))
-  }
-
-  unpin(owner: Owner): void {
-    const addresses = this.pinned.get(owner)
-    if (!addresses) return
-    for (const address of addresses) this.pool.unpin(address)
-    this.pinned.delete(owner)
+  unpin(owner: Pinning): void {
+    const { pinned } = owner
+    owner.pinned = null
+    if (typeof pinned === 'string') this.pool.unpin(pinned)
+    else if (pinned !== null) for (const address of pinned) this.pool.unpin(address)
   }
 }

@@ -17,7 +17,6 @@ import {
   TunFlow,
   TunSocket,
   throwLater,
-  type UdpFlow,
 } from '@tun/stack'
 import { type ConnectOptions, openConnection } from './active-open.js'
 import type { Matcher, ServiceAddress } from './address-match.js'
@@ -133,7 +132,7 @@ export class TunInbound extends ReportingEmitter<TunInboundEvents> {
       driver,
       names,
       places,
-      pins: names?.fakeIp ? new FakePins<TcpConnection | UdpFlow>(names.fakeIp) : null,
+      pins: names?.fakeIp ? new FakePins(names.fakeIp) : null,
       events: this,
       isClosing: () => this.closing !== null,
       isOver: () => this.over,

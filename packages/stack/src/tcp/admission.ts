@@ -2,6 +2,7 @@
 // comes beyond is a flood, which cookies answer, or a crowd, which is left to come again. A flood falls silent, or, where it repeats its
 // SYNs, does not answer the few cookies that are sent to find out. Read first: RFC 4987 §3.
 
+import { ArrivalList } from '../memory/arrival-list.js'
 import { halfSipHash } from '../memory/keyed-hash.js'
 import type { Millis } from '../memory/slab.js'
 import type { StackOptions } from '../options.js'
@@ -39,7 +40,7 @@ export class Admission {
   /** Connections in SYN-PENDING. */
   pending = 0
   /** Those in SYN-RECEIVED, the oldest first. */
-  readonly halfOpen = new Set<TcpConnection>()
+  readonly halfOpen = new ArrivalList<TcpConnection>()
   /** Connections a cookie made that the application has not decided on. */
   undecided = 0
   private readonly options: Required<StackOptions>

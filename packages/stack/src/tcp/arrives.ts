@@ -4,7 +4,7 @@
 import type { Millis, Slab } from '../memory/slab.js'
 import { ACK, FIN, PSH, RST, type Segment, SYN, segLen } from '../wire/tcp.js'
 import type { TcpConnection } from './connection.js'
-import { acceptable, takeSegmentText, tellDuplicate } from './receiver.js'
+import { acceptable, DELAYED_ACK, takeSegmentText, tellDuplicate } from './receiver.js'
 import { measureSyn, reopened, takeAck } from './recovery.js'
 import { finAcknowledged } from './sender.js'
 import { seqAdd, seqDiff, seqGeq, seqGt, seqLeq, seqLt } from './seq.js'
@@ -76,7 +76,7 @@ function synchronized(c: TcpConnection, seg: Segment, slab: Slab, now: Millis): 
   if (!checkSyn(c, seg, now)) return // fourth
   if (!checkAck(c, seg, now)) return // fifth; sixth (urgent) stays in line, RFC 6093
   if (!takeText(c, seg, slab, now)) return // seventh
-  checkFin(c, now) // eighth
+  checkFin(c, seg, now) // eighth
 }
 
 function checkSequence(c: TcpConnection, seg: Segment, now: Millis): boolean {
@@ -267,27 +267,32 @@ function takeText(c: TcpConnection, seg: Segment, slab: Slab, now: Millis): bool
     }
   }
   takeSegmentText(c, seg, slab, now)
-  if (seg.flags & FIN) c.ackNow = true
+  if (seg.flags & FIN && !(c.finSeen && c.rcvNxt === c.finSeq)) c.ackNow = true // ahead of a gap, or beyond the window
   return true
 }
 
-function checkFin(c: TcpConnection, now: Millis): void {
+function checkFin(c: TcpConnection, seg: Segment, now: Millis): void {
   if (!c.finSeen || c.rcvNxt !== c.finSeq) return
   switch (c.state) {
     case ESTABLISHED:
       c.state = CLOSE_WAIT
+      // Whoever is told of their end mostly ends, too, and that FIN carries the acknowledgment: so does Linux (tcp_fin, pingpong mode).
+      // One that came ahead of a gap, which is filled, is acknowledged at once: RFC 5681 §4.2.
+      if (!(seg.flags & FIN)) c.ackNow = true
+      else if (c.ackAt === Infinity) c.ackAt = now + DELAYED_ACK
       break
     case FIN_WAIT_1:
       c.state = CLOSING // finStates would have made it FIN-WAIT-2, had our FIN been acknowledged
+      c.ackNow = true
       break
     case FIN_WAIT_2:
+      c.ackNow = true
       break
     default:
       return
   }
   c.rcvNxt = seqAdd(c.rcvNxt, 1)
   if (seqLt(c.rcvAdv, c.rcvNxt)) c.rcvAdv = c.rcvNxt
-  c.ackNow = true
   c.happened(ENDED)
   if (c.state === FIN_WAIT_2) c.tcp.enterTimeWait(c, now)
 }
@@ -318,5 +323,5 @@ function arrivesInSynSent(c: TcpConnection, seg: Segment, slab: Slab, now: Milli
   establish(c, seg, now)
   c.ackNow = true
   seg.seq = c.rcvNxt
-  if (takeText(c, seg, slab, now)) checkFin(c, now)
+  if (takeText(c, seg, slab, now)) checkFin(c, seg, now)
 }

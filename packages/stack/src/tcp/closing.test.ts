@@ -79,6 +79,7 @@ describe('they end first', () => {
   test('CLOSE-WAIT: we may write on; LAST-ACK; gone without TIME-WAIT', () => {
     const t = open()
     t.recv('FA 1001:1001 ack 1')
+    t.advance(40)
     t.sent('A 1:1 ack 1002')
     expect(t.state).toBe('CLOSE-WAIT')
     expect(t.events.at(-1)).toBe('ended')
@@ -96,6 +97,7 @@ describe('they end first', () => {
   test('their FIN again in CLOSE-WAIT and LAST-ACK is acknowledged again: our ACK was lost', () => {
     const t = open()
     t.recv('FPA 1001:1011 ack 1')
+    t.advance(40)
     t.sent('A 1:1 ack 1012')
     t.advance(200)
     t.recv('FPA 1001:1011 ack 1')

@@ -1,6 +1,7 @@
 // Owns: the transmission control block and the verbs of the application (accept, reject, send, read, end, close, reset).
 // Names are RFC 9293 §3.3.1's. What arrives is arrives.ts, what may leave sender.ts, what was received receiver.ts.
 
+import type { Listed } from '../memory/arrival-list.js'
 import { takeBlock } from '../memory/block-pool.js'
 import { ByteQueue, type ByteRange, type ByteRanges } from '../memory/byte-queue.js'
 import type { Wakeable } from '../memory/deadline-heap.js'
@@ -23,7 +24,7 @@ import { schedule, wakeConnection } from './timers.js'
 /** Why a pending connection is not accepted: what the application sees as errno. */
 export type RejectReason = 'refused' | 'host-unreachable' | 'net-unreachable' | 'prohibited' | 'drop'
 
-export class TcpConnection implements Wakeable {
+export class TcpConnection implements Wakeable, Listed<TcpConnection> {
   readonly tcp: Tcp
   readonly v4: boolean
   // The remote end is the one behind the NIC (the application); the local end is the address it dialled, which we stand in for.
@@ -182,6 +183,9 @@ export class TcpConnection implements Wakeable {
   synAt: Millis = 0
   synLastAt: Millis = 0
   synGap: Millis = 0
+  /** Neighbours in SYN-RECEIVED: admission.ts. */
+  older: TcpConnection | null = null
+  newer: TcpConnection | null = null
 
   /** Event bits since the last drain. */
   events = 0
@@ -194,6 +198,8 @@ export class TcpConnection implements Wakeable {
   bytesSent = DOUBLE
   /** Whatever the layer above hangs on it (its socket). */
   user: unknown = null
+  /** Addresses that the layer above holds for it: here, for a table from connections to addresses would be as a Set in arrival-list.ts. */
+  pinned: string | Set<string> | null = null
 
   constructor(
     tcp: Tcp,

@@ -86,6 +86,7 @@ describe('RFC 4987 §3.6: a SYN beyond the bounds is answered by a cookie', () =
     const t = crowded()
     t.recv(SYN)
     t.recv(`FPA 1001:1011 ack ${cookie(t).ack}`)
+    t.advance(40)
     t.sent('A 1:1 ack 1012')
     expect(t.events).toEqual(['request', 'request', 'connected', 'readable', 'ended'])
     expect(t.readBytes).toBe(10)

@@ -134,6 +134,7 @@ describe('SYN-RECEIVED', () => {
     t.recv(SYN)
     t.sent('SA 0:0 ack 1001')
     t.recv('FPA 1001:1011 ack 1')
+    t.advance(40)
     t.sent('A 1:1 ack 1012')
     expect(t.events).toEqual(['request', 'connected', 'readable', 'ended'])
     expect(t.readBytes).toBe(10)

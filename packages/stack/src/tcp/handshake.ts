@@ -60,8 +60,8 @@ export class Handshake {
     return this.admission.pending
   }
 
-  /** And in SYN-RECEIVED, the oldest first. */
-  get halfOpen(): ReadonlySet<TcpConnection> {
+  /** And in SYN-RECEIVED. */
+  get halfOpen(): { readonly size: number } {
     return this.admission.halfOpen
   }
 
@@ -117,13 +117,11 @@ export class Handshake {
    */
   private evict(now: Millis): boolean {
     if (!this.admission.mayEvict(now)) return false
-    for (const oldest of this.admission.halfOpen) {
-      if (!(now - oldest.unansweredSince >= HALF_OPEN_MIN)) return false // NaN: not even sent
-      this.admission.fellSilent()
-      this.tcp.remove(oldest, 'ECONNABORTED')
-      return true
-    }
-    return false
+    const { oldest } = this.admission.halfOpen
+    if (oldest === null || !(now - oldest.unansweredSince >= HALF_OPEN_MIN)) return false // NaN: not even sent
+    this.admission.fellSilent()
+    this.tcp.remove(oldest, 'ECONNABORTED')
+    return true
   }
 
   // ---- cookies: a connection that the stack has answered for the application

@@ -10,7 +10,7 @@ import { READABLE } from './states.js'
 
 /** Payloads from here on are kept by reference to their slab; smaller ones are copied, so that few bytes never pin 256 KiB. */
 const BY_REFERENCE = 4096
-const DELAYED_ACK = 40 // ms. RFC 9293 §3.8.6.3: below 500; Linux TCP_DELACK_MIN.
+export const DELAYED_ACK = 40 // ms. RFC 9293 §3.8.6.3: below 500; Linux TCP_DELACK_MIN.
 
 /** Takes what of the segment's text is new and in the window. The segment is acceptable already. */
 export function takeSegmentText(c: TcpConnection, seg: Segment, slab: Slab, now: Millis): void {

@@ -35,6 +35,7 @@ const SCENES: Record<string, () => Scene> = {
   'CLOSE-WAIT': () => {
     const t = open()
     t.recv('FA 1001:1001 ack 1')
+    t.advance(40) // its delayed ACK
     return { t, rcv: 1002, una: 1, nxt: 1 }
   },
   CLOSING: () => {
@@ -181,13 +182,14 @@ describe('§3.10.7.4 seventh, text', () => {
 
 describe('§3.10.7.4 eighth, FIN', () => {
   test.each([
-    ['SYN-RECEIVED', 'CLOSE-WAIT', 0],
-    ['ESTABLISHED', 'CLOSE-WAIT', 0],
-    ['FIN-WAIT-1', 'CLOSING', 0],
-    ['FIN-WAIT-2', 'CLOSED', 1],
-  ])('%s: acknowledged at once: %s, and %i in TIME-WAIT', (state, next, waiting) => {
+    ['SYN-RECEIVED', 40, 'CLOSE-WAIT', 0],
+    ['ESTABLISHED', 40, 'CLOSE-WAIT', 0],
+    ['FIN-WAIT-1', 0, 'CLOSING', 0],
+    ['FIN-WAIT-2', 0, 'CLOSED', 1],
+  ])('%s: acknowledged after %i ms: %s, and %i in TIME-WAIT', (state, ms, next, waiting) => {
     const s = scene(state)
     s.t.recv(`FA ${s.rcv}:${s.rcv} ack ${Math.max(1, s.una)}`)
+    s.t.advance(ms)
     s.t.sent(`A ${s.nxt}:${s.nxt} ack ${s.rcv + 1}`)
     expect([s.t.state, s.t.stack.tcp.timeWait.size]).toEqual([next, waiting])
     expect(s.t.events).toContain('ended')

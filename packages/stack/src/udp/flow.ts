@@ -3,6 +3,7 @@
 
 import type { End } from '../ip/fragments.js'
 import type { Sender } from '../ip/output.js'
+import { ArrivalList, type Listed } from '../memory/arrival-list.js'
 import type { DeadlineHeap, Wakeable } from '../memory/deadline-heap.js'
 import { FlowTable } from '../memory/flow-table.js'
 import type { Millis } from '../memory/slab.js'
@@ -16,7 +17,7 @@ const DNS_PORT = 53
 /** Of flows without a filter. */
 const NOBODY = new Set<Contact>()
 
-export class UdpFlow implements Wakeable, Sender {
+export class UdpFlow implements Wakeable, Sender, Listed<UdpFlow> {
   readonly v4: boolean
   /** The application's socket. */
   readonly s0: number
@@ -39,11 +40,13 @@ export class UdpFlow implements Wakeable, Sender {
   waiting = 0
   /** Whom it has written to, where that is asked; see contacts.ts. */
   readonly contacts: Set<Contact>
-  // Neighbours by last use; the flows' own.
+  // Neighbours by last use.
   older: UdpFlow | null = null
   newer: UdpFlow | null = null
   /** Whatever the layer above hangs on it. */
   user: unknown = null
+  /** Addresses that the layer above holds for it. */
+  pinned: string | Set<string> | null = null
 
   constructor(flows: UdpFlows, v4: boolean, s0: number, s1: number, s2: number, s3: number, srcPort: number, idleTimeout: Millis) {
     this.flows = flows
@@ -82,8 +85,8 @@ export class UdpFlows {
   private readonly table: FlowTable<UdpFlow>
   private readonly limit: number
   private readonly idleTimeout: Millis
-  private oldest: UdpFlow | null = null
-  private newest: UdpFlow | null = null
+  /** By last use. */
+  private readonly used = new ArrivalList<UdpFlow>()
 
   /** null: no filter. */
   readonly contacts: Contacts | null
@@ -115,14 +118,14 @@ export class UdpFlows {
     let flow = this.table.find()
     const isNew = flow === undefined
     if (flow === undefined) {
-      if (this.table.size >= this.limit && this.oldest !== null) {
+      if (this.table.size >= this.limit && this.used.oldest !== null) {
         this.stats.udpFlowsEvicted++
-        this.close(this.oldest)
+        this.close(this.used.oldest)
         this.table.setKey(s0, s1, s2, s3, 0, 0, 0, 0, srcPort, 0)
       }
       flow = new UdpFlow(this, v4, s0, s1, s2, s3, srcPort, this.idleTimeout)
       this.table.add(flow)
-      this.append(flow)
+      this.used.add(flow)
     }
     if (isNew) this.expectDns(flow, dstPort)
     else if (flow.onlyDns && dstPort !== DNS_PORT) this.setIdleTimeout(flow, this.idleTimeout)
@@ -145,9 +148,9 @@ export class UdpFlows {
   /** The flow is in use (either direction): RFC 4787 REQ-6 asks for outbound refresh, inbound may refresh too. */
   touch(flow: UdpFlow, now: Millis): void {
     if (flow.closed) return
-    if (flow !== this.newest) {
-      this.unlink(flow)
-      this.append(flow)
+    if (flow !== this.used.newest) {
+      this.used.delete(flow)
+      this.used.add(flow)
     }
     flow.lastAt = now
     flow.deadline = now + flow.idleTimeout
@@ -159,7 +162,7 @@ export class UdpFlows {
     flow.closed = true
     flow.deadline = Infinity
     this.heap.remove(flow)
-    this.unlink(flow)
+    this.used.delete(flow)
     this.table.setKey(flow.s0, flow.s1, flow.s2, flow.s3, 0, 0, 0, 0, flow.srcPort, 0)
     this.table.delete()
     this.contacts?.forgetAll(flow)
@@ -168,21 +171,5 @@ export class UdpFlows {
 
   [Symbol.iterator](): IterableIterator<UdpFlow> {
     return this.table[Symbol.iterator]()
-  }
-
-  private append(flow: UdpFlow): void {
-    flow.older = this.newest
-    if (this.newest !== null) this.newest.newer = flow
-    else this.oldest = flow
-    this.newest = flow
-  }
-
-  private unlink(flow: UdpFlow): void {
-    if (flow.older !== null) flow.older.newer = flow.newer
-    else this.oldest = flow.newer
-    if (flow.newer !== null) flow.newer.older = flow.older
-    else this.newest = flow.older
-    flow.older = null
-    flow.newer = null
   }
 }
