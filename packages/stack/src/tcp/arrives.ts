@@ -259,7 +259,9 @@ function takeText(c: TcpConnection, seg: Segment, slab: Slab, now: Millis): bool
     c.tcp.remove(c, '')
     return false
   }
-  if (seg.flags & FIN && !c.finSeen) {
+  if (seg.flags & FIN && c.finSeen)
+    c.ackNow = true // again: the first one came ahead of a gap, which this may fill
+  else if (seg.flags & FIN) {
     const finSeq = seqAdd(seg.seq, seg.end - seg.data)
     if (seqGeq(finSeq, c.rcvNxt) && seqLeq(finSeq, seqGt(c.rcvAdv, c.rcvNxt) ? c.rcvAdv : c.rcvNxt)) {
       c.finSeen = true

@@ -38,6 +38,14 @@ describe('acknowledgments', () => {
     quick.advance(100)
     quick.sentNothing()
   })
+  test('of a FIN that came ahead of a gap: at once when the gap is filled (RFC 5681 §4.2), also by a segment with the FIN again', () => {
+    const t = new Script().establish('mss 1000')
+    t.recv('FA 1011:1011 ack 1')
+    t.sent('A 1:1 ack 1001')
+    t.recv('FPA 1001:1011 ack 1')
+    t.sent('A 1:1 ack 1012')
+    expect(t.state).toBe('CLOSE-WAIT')
+  })
   test('every second full segment at once (RFC 9293 §3.8.6.3)', () => {
     const t = new Script().establish('mss 1000')
     t.recv('A 1001:2001 ack 1')
