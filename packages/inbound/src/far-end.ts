@@ -40,7 +40,7 @@ export interface FarEnd {
   write(bytes: Bytes): boolean
   /** A FIN behind what was written. */
   end(): void
-  /** Bytes taken that the kernel has not taken yet. */
+  /** Bytes taken that the kernel has not taken yet; less those that it has, of what is not taken yet. */
   readonly unsent: number
   /** What `take` takes is not copied. */
   readonly byReference: boolean
@@ -86,8 +86,12 @@ export class StreamEnd implements FarEnd {
     this.byReference = isPlain(stream)
   }
 
+  /** Of what is in flight the kernel may have a part, which no callback tells of: libuv's queue does, as net.Socket's own time-out asks it. */
   get unsent(): number {
-    return Math.max(0, this.stream.writableLength - this.inFlight)
+    const { inFlight, stream } = this
+    if (inFlight === 0) return stream.writableLength
+    const queued = (stream as Duplex & { _handle?: { writeQueueSize?: number } | null })._handle?.writeQueueSize
+    return (queued ?? inFlight) - inFlight // what the kernel has of it counts as taken: below zero
   }
 
   start(): void {
@@ -111,11 +115,13 @@ export class StreamEnd implements FarEnd {
   /** All that is there by one writev(2). What the kernel does not take at once stays in the queue, where it counts, and holds its owners. */
   private lend(tcp: TcpConnection): boolean {
     const { stream, sink } = this
-    for (tcp.peek(ranges); ranges.count > 0; tcp.peek(ranges)) {
+    while (tcp.rcvQueue.length > 0) {
+      if (stream.destroyed) return false // its 'close' will tell
+      tcp.peek(ranges)
       const { length } = ranges
       this.inFlight = length
       this.flight++
-      if (ranges.count > 1) stream.cork()
+      stream.cork()
       for (let i = 0; i < ranges.count; i++) this.writeRange(tcp, i)
       ranges.clear()
       stream.uncork()
@@ -154,19 +160,22 @@ export class StreamEnd implements FarEnd {
     const { stream, sink } = this
     let room = true
     stream.cork()
-    while (room && tcp.read(range)) {
-      const { bytes, start, end, owner } = range
-      let chunk: Buffer
-      if (owner === null) chunk = Buffer.from(bytes.buffer, bytes.byteOffset + start, end - start)
-      else {
-        chunk = Buffer.allocUnsafe(end - start)
-        chunk.set(bytes.subarray(start, end))
-        owner.release()
+    try {
+      while (room && tcp.read(range)) {
+        const { bytes, start, end, owner } = range
+        let chunk: Buffer
+        if (owner === null) chunk = Buffer.from(bytes.buffer, bytes.byteOffset + start, end - start)
+        else {
+          chunk = Buffer.allocUnsafe(end - start)
+          chunk.set(bytes.subarray(start, end))
+          owner.release()
+        }
+        sink.taken(chunk.length)
+        room = stream.write(chunk)
       }
-      sink.taken(chunk.length)
-      room = stream.write(chunk)
+    } finally {
+      stream.uncork() // also if a write of its own has thrown
     }
-    stream.uncork()
     return room
   }
 

@@ -63,16 +63,15 @@ export class HandleEnd implements FarEnd, TcpSink {
     const { handle, sink } = this
     while (!handle.isBlocked && tcp.rcvQueue.length > 0) {
       tcp.peek(ranges)
-      const { length } = ranges
       const sent = handle.sendRanges(ranges)
       ranges.clear()
-      // What the kernel does not take stays in the connection's queue, where it counts. What it refuses will be nobody's.
-      tcp.skip(sent < 0 ? length : sent)
-      sink.taken(sent < 0 ? length : sent)
       if (sent < 0) {
         this.broken(sent, 'write')
         return false
       }
+      // What the kernel does not take stays in the connection's queue, where it counts.
+      tcp.skip(sent)
+      sink.taken(sent)
     }
     handle.waiting = tcp.rcvQueue.length
     this.isFull = handle.waiting > 0

@@ -8,8 +8,8 @@ import type { ByteRanges, TunSocket } from '@tun/stack'
 import { freeBlocks, Prng } from '@tun/stack/testing'
 import { afterEach, describe, expect, test, vi } from 'vitest'
 import { direct } from './direct.js'
-import { type RelayResult, relay } from './relay.js'
-import { bytes, readAll, until, type World, world } from './world.test-kit.js'
+import { type RelayOptions, type RelayResult, relay } from './relay.js'
+import { bytes, frozenTime, readAll, until, type World, world } from './world.test-kit.js'
 
 afterEach(() => vi.restoreAllMocks())
 
@@ -31,7 +31,7 @@ interface Relayed {
 }
 
 /** A connection that is relayed to a server, which reads nothing yet. */
-async function relayed(w: World, dial: Dial): Promise<Relayed> {
+async function relayed(w: World, dial: Dial, options: RelayOptions = {}): Promise<Relayed> {
   const listener = createServer({ allowHalfOpen: true, pauseOnConnect: true })
   listener.listen(0, '127.0.0.1')
   await once(listener, 'listening')
@@ -42,7 +42,7 @@ async function relayed(w: World, dial: Dial): Promise<Relayed> {
   const results: RelayResult[] = []
   const came = new Promise<TunSocket>(resolve => {
     w.inbound.once('connection', socket => {
-      relay(socket, upstream).then(result => results.push(result))
+      relay(socket, upstream, options).then(result => results.push(result))
       resolve(socket)
     })
   })
@@ -194,4 +194,32 @@ test('whatever part of it the kernel takes, nothing is lost or goes twice, and t
     expect(Buffer.concat(got).equals(data)).toBe(true)
     vi.restoreAllMocks()
   }
+})
+
+test('half-closed and busy is not idle, also while the kernel takes one long write bit by bit', async () => {
+  const pass = frozenTime()
+  await using w = await world()
+  const { app, upstream, server, results } = await relayed(w, nodes, { halfCloseTimeout: 400 })
+  const writes = Socket.prototype as unknown as Required<Pick<Duplex, '_write' | '_writev'>>
+  let queued = 0
+  vi.spyOn(writes, '_write').mockImplementation(chunk => {
+    queued = (chunk as Buffer).length
+  })
+  vi.spyOn(writes, '_writev').mockImplementation(chunks => {
+    queued = chunks.reduce((n, { chunk }) => n + (chunk as Buffer).length, 0)
+  })
+  const { _handle } = upstream as unknown as { _handle: object }
+  Object.defineProperty(_handle, 'writeQueueSize', { configurable: true, get: () => queued })
+  server.end()
+  await once(upstream, 'end')
+  app.write(bytes(12_000))
+  await until(() => queued > 0)
+  for (let i = 0; i < 10; i++) {
+    await pass(300)
+    queued -= 1000
+  }
+  expect(results).toEqual([])
+  await pass(800) // nothing goes any more
+  await until(() => results.length === 1)
+  expect(results[0]).toMatchObject({ up: 0, reason: 'half-close-timeout' })
 })
