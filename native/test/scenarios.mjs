@@ -15,7 +15,9 @@ const PEER4 = '10.9.0.2'
 const HOST6 = 'fd09::1'
 const PEER6 = 'fd09::2'
 
-const ip = (...args) => execFileSync('ip', args, { stdio: ['ignore', 'pipe', 'pipe'] }).toString()
+/** What is preloaded into us, a sanitizer or an older kernel, is not meant for it. */
+const env = { ...process.env, LD_PRELOAD: '' }
+const ip = (...args) => execFileSync('ip', args, { env, stdio: ['ignore', 'pipe', 'pipe'] }).toString()
 
 function openUp(name, options) {
   const tun = native.open({ name }, { up: true, ...options })
